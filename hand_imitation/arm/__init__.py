@@ -1,0 +1,1 @@
+"""The robot arm: its description, joint table, safety filter and simulation."""

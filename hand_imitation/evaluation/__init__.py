@@ -1,0 +1,1 @@
+"""Scoring: how well the arm imitated."""

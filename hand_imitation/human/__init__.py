@@ -1,0 +1,1 @@
+"""The human hand: perception of real hands, angles, and synthetic people."""

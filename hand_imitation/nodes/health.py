@@ -1,0 +1,88 @@
+"""What a node tells on /diagnostics: its rates, ages and reasons."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from hand_imitation.nodes import topics
+
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+STALE = DiagnosticStatus.STALE
+
+
+class Health:
+    """Publishes a node's health once a second, and at once when it changes.
+
+    Args:
+        node: The node.
+        period_s: Time between two reports [s].
+    """
+
+    def __init__(self, node: Node, period_s: float = 1.0) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(
+            DiagnosticArray, topics.DIAGNOSTICS, topics.QOS[topics.DIAGNOSTICS])
+        self._level: bytes = OK
+        self._message = 'starting'
+        self._values: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+        self._last_s: dict[str, float] = {}
+        self._counts_then: dict[str, int] = {}
+        self._then_s = time.monotonic()
+        self._timer = node.create_timer(period_s, self.publish)
+
+    def tick(self, event: str) -> None:
+        """Count an event; its rate and age are reported.
+
+        Args:
+            event: What happened, such as 'frames'.
+        """
+        self._counts[event] = self._counts.get(event, 0) + 1
+        self._last_s[event] = time.monotonic()
+
+    def set(self, **values: Any) -> None:
+        """Set values to be reported as they are.
+
+        Args:
+            **values: By name.
+        """
+        self._values.update(values)
+
+    def state(self, level: bytes, message: str) -> None:
+        """Say how the node is; a change is published at once.
+
+        Args:
+            level: `OK`, `WARN`, `ERROR` or `STALE`.
+            message: One line for a person.
+        """
+        changed = (level, message) != (self._level, self._message)
+        self._level, self._message = level, message
+        if changed:
+            self.publish()
+
+    def publish(self) -> None:
+        """Publish the report."""
+        now_s = time.monotonic()
+        values = dict(self._values)
+        elapsed_s = now_s - self._then_s
+        # Copies: other threads count while this one reports.
+        for event, count in list(self._counts.items()):
+            values[f'{event}'] = count
+            values[f'{event}_age_s'] = f'{now_s - self._last_s[event]:.3f}'
+            if elapsed_s > 0.2:
+                rate_hz = (count - self._counts_then.get(event, 0)) / elapsed_s
+                values[f'{event}_hz'] = self._values[f'{event}_hz'] = f'{rate_hz:.1f}'
+        if elapsed_s > 0.2:
+            self._counts_then, self._then_s = dict(self._counts), now_s
+        message = DiagnosticArray(status=[DiagnosticStatus(
+            level=self._level, name=self._node.get_fully_qualified_name().lstrip('/'),
+            message=self._message, hardware_id='hand_imitation',
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)

@@ -1,0 +1,64 @@
+"""The hand as RViz markers, placed where the camera sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from hand_imitation.human.observation import HandObservation
+from hand_imitation.human.projection import placed_points
+from hand_imitation.nodes import topics
+
+BONES = (
+    (0, 1), (1, 2), (2, 3), (3, 4), (0, 5), (5, 6), (6, 7), (7, 8), (5, 9), (9, 10), (10, 11),
+    (11, 12), (9, 13), (13, 14), (14, 15), (15, 16), (13, 17), (17, 18), (18, 19), (19, 20),
+    (0, 17),
+)
+"""Pairs of landmarks to draw lines between."""
+JOINTS_NAMESPACE = 'joints'
+_JOINT_COLOUR = ColorRGBA(r=0.95, g=0.35, b=0.15, a=1.0)
+_BONE_COLOUR = ColorRGBA(r=0.15, g=0.75, b=0.45, a=1.0)
+
+
+def hand_markers(
+    observation: HandObservation, focal_length_px: float, centre_px: tuple[float, float],
+    stamp: Time,
+) -> MarkerArray:
+    """Draw the hand as points and lines.
+
+    Args:
+        observation: What was seen; without a hand the markers are deleted.
+        focal_length_px: Of the camera [px].
+        centre_px: Principal point of the camera [px].
+        stamp: The picture's stamp.
+
+    Returns:
+        Markers in the camera's optical frame.
+    """
+    joints, bones = _marker(0, JOINTS_NAMESPACE, stamp), _marker(1, 'bones', stamp)
+    if not observation.valid:
+        joints.action = bones.action = Marker.DELETE
+        return MarkerArray(markers=[joints, bones])
+    points = [_point(p) for p in placed_points(
+        observation.world_points, observation.image_points, focal_length_px, centre_px)]
+    joints.type, joints.points, joints.color = Marker.SPHERE_LIST, points, _JOINT_COLOUR
+    joints.scale.x = joints.scale.y = joints.scale.z = 0.008
+    bones.type, bones.color = Marker.LINE_LIST, _BONE_COLOUR
+    bones.points = [points[i] for bone in BONES for i in bone]
+    bones.scale.x = 0.004
+    return MarkerArray(markers=[joints, bones])
+
+
+def _marker(identity: int, namespace: str, stamp: Time) -> Marker:
+    marker = Marker(id=identity, ns=namespace, action=Marker.ADD)
+    marker.header.stamp = stamp
+    marker.header.frame_id = topics.CAMERA_FRAME
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _point(point: np.ndarray) -> Point:
+    return Point(x=float(point[0]), y=float(point[1]), z=float(point[2]))

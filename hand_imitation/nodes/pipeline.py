@@ -1,0 +1,21 @@
+"""Camera, policy and commander in one process, for the command line.
+
+They are light on Python, and inside one process a picture reaches the policy without passing
+through a transport. Under `ros2 launch` each has a process of its own.
+"""
+
+from __future__ import annotations
+
+from hand_imitation.nodes.camera import CameraNode
+from hand_imitation.nodes.commander import CommanderNode
+from hand_imitation.nodes.policy import PolicyNode
+from hand_imitation.nodes.runtime import main_of
+
+
+def main() -> None:
+    """Run the three nodes."""
+    main_of([CommanderNode, PolicyNode, CameraNode])
+
+
+if __name__ == '__main__':
+    main()

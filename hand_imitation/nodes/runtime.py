@@ -1,0 +1,98 @@
+"""How every node's process starts, spins and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from hand_imitation.errors import UserError
+
+EXIT_BAD_INPUT = 2
+
+
+def run(
+    makers: Sequence[Callable[[], Node]], args: list[str] | None = None,
+    done: Callable[[Sequence[Node]], bool] | None = None,
+) -> int:
+    """Run nodes in this process until a signal, each with an executor and thread of its own.
+
+    Ctrl-C under `ros2 launch` arrives twice, from the terminal and from launch; both are taken
+    by a handler that only asks the loop to end, so that neither can cut the clean-up short.
+
+    Args:
+        makers: Functions that make the nodes. A node may have a `close()` to call at the end.
+        args: Command line, for ROS; None takes the process's own.
+        done: Called with the nodes several times a second; True ends the run.
+
+    Returns:
+        Exit code: 0, or 2 where the user must mend something.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[Node] = []
+    threads: list[threading.Thread] = []
+    try:
+        for make in makers:
+            nodes.append(make())
+            threads.append(threading.Thread(
+                target=_spin, args=(nodes[-1], stop), name=nodes[-1].get_name()))
+            threads[-1].start()
+        while not stop.wait(0.1):
+            if done is not None and done(nodes):
+                break
+        return 0
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr, flush=True)
+        return EXIT_BAD_INPUT
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=5.0)
+        for node in nodes:
+            _close(node)
+        rclpy.try_shutdown()
+
+
+def main_of(makers: Sequence[Callable[[], Node]]) -> None:
+    """Run nodes as a program.
+
+    Args:
+        makers: As in `run`.
+    """
+    code = run(makers)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Native threads of MediaPipe and PyBullet may still hold on; everything of ours is closed.
+    os._exit(code)
+
+
+def _spin(node: Node, stop: threading.Event) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+    except Exception as error:  # a node that breaks ends its process, with a word
+        if not stop.is_set():
+            node.get_logger().fatal(f'{type(error).__name__}: {error}')
+            stop.set()
+            raise
+    finally:
+        executor.remove_node(node)
+
+
+def _close(node: Node) -> None:
+    close = getattr(node, 'close', None)
+    if close is not None:
+        close()
+    node.destroy_node()

@@ -1,0 +1,197 @@
+"""The `geometric` policy: closed-form angles from landmarks, no training."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from hand_imitation.arm.joint_table import JointTable
+from hand_imitation.human.angles import (
+    HAND_JOINTS,
+    Side,
+    finger_angles,
+    lean_between,
+    lean_from_vertical,
+    palm_direction,
+    thumb_side_sign,
+)
+from hand_imitation.human.observation import HandObservation
+from hand_imitation.parameters import parameter
+from hand_imitation.policy.base import JointTargets
+from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
+
+JOINTS = (*HAND_JOINTS, 'wrist', 'elbow')
+_PARENTS = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
+"""Landmark at the near end of the bone that ends at landmark 1, 2, .. 20."""
+
+
+@dataclass(frozen=True)
+class GeometricParameters:
+    """Filtering of the geometric policy."""
+
+    min_cutoff_hz: float = parameter(
+        1.5, 'Smoothing cutoff of a hand at rest; lower is steadier.', lower=0.1, upper=30.0,
+        unit='Hz')
+    beta: float = parameter(
+        2.0, 'Growth of the cutoff with speed; higher lags less. A joint that moves at v rad/s '
+        'lags by 1 / (2 pi (min_cutoff_hz + beta v)) s.', lower=0.0, upper=100.0,
+        unit='Hz per rad/s')
+    max_velocity_rad_s: float = parameter(
+        25.0, 'Faster than this a single estimate is a glitch and waits for the next to '
+        'confirm it.', lower=1.0, upper=1000.0, unit='rad/s')
+    max_bone_deviation: float = parameter(
+        0.45, "Mean relative deviation from the person's own bone lengths above which a frame "
+        'is no believable hand and is passed over.', lower=0.05, upper=10.0)
+    max_gap_s: float = parameter(
+        0.3, 'After a longer time without a hand the filters start afresh.', lower=0.0,
+        upper=10.0, unit='s')
+
+
+class GeometricPolicy:
+    """Closed-form retargeting, by the formulas of `hand_imitation.human.angles`.
+
+    Args:
+        table: The arm's joints; targets are clipped to its limits.
+        parameters: Filtering.
+    """
+
+    def __init__(
+        self, table: JointTable, parameters: GeometricParameters | None = None,
+    ) -> None:
+        self._table = table
+        self._parameters = parameters or GeometricParameters()
+        order = [table.index(name) for name in JOINTS]
+        self._lower_rad = table.lower_rad[order]
+        self._upper_rad = table.upper_rad[order]
+        self._glitches = GlitchFilter(self._parameters.max_velocity_rad_s)
+        self._smoothing = OneEuroFilter(self._parameters.min_cutoff_hz, self._parameters.beta)
+        self._bones = BoneLengths()
+        self._sides = SideVote()
+        self._last_s = -np.inf
+
+    def reset(self) -> None:
+        """Forget the person and the past."""
+        self._bones.reset()
+        self._restart()
+
+    def act(
+        self, observation: HandObservation, joint_positions: np.ndarray | None, now_s: float,
+    ) -> JointTargets | None:
+        """Angles of the hand seen, filtered; see `Policy.act`."""
+        usable = observation.valid and observation.settled
+        if not usable or not np.isfinite(observation.world_points).all():
+            return None
+        stamp_s = observation.stamp_s
+        if not 0.0 <= stamp_s - self._last_s <= self._parameters.max_gap_s:
+            self._restart()
+        if self._bones.deviation(observation.world_points) > self._parameters.max_bone_deviation:
+            return None
+        self._last_s = stamp_s
+        self._bones.add(observation.world_points)
+        side = self._sides.vote(observation)
+        leans = image_terms(observation, side)
+        filtered = self._smoothing(self._glitches(leans, stamp_s), stamp_s)
+        thumb_side = thumb_side_sign(observation.world_points)
+        filtered[-2:] *= thumb_side
+        known = np.isfinite(filtered)
+        positions = np.clip(filtered, self._lower_rad, self._upper_rad)[known]
+        names = tuple(name for name, is_known in zip(JOINTS, known, strict=True) if is_known)
+        return JointTargets(names, positions, stamp_s, thumb_side)
+
+    def _restart(self) -> None:
+        self._glitches.reset()
+        self._smoothing.reset()
+        self._sides.reset()
+
+
+def image_terms(observation: HandObservation, side: Side) -> np.ndarray:
+    """Angles of the 12 joints with wrist and elbow as leans in the image.
+
+    They are filtered in these terms, since which way the thumb points flips at once when a
+    hand turns over, and the lean does not.
+
+    Args:
+        observation: A valid observation.
+        side: Whose hand it is.
+
+    Returns:
+        Shape (12,), [rad], in the order of `JOINTS`; wrist and elbow clockwise positive, NaN
+        where they cannot be told.
+    """
+    palm, forearm = palm_direction(observation.world_points), observation.forearm_direction
+    wrist = lean_between(forearm, palm) if palm is not None and forearm is not None else np.nan
+    elbow = lean_from_vertical(forearm) if forearm is not None else np.nan
+    return np.array([*finger_angles(observation.world_points, side), wrist, elbow])
+
+
+class BoneLengths:
+    """The bone lengths of the person seen, as running medians over the last frames.
+
+    Args:
+        frames: How many frames to remember.
+    """
+
+    def __init__(self, frames: int = 90) -> None:
+        self._lengths: deque[np.ndarray] = deque(maxlen=frames)
+
+    def reset(self) -> None:
+        """Forget the person."""
+        self._lengths.clear()
+
+    def add(self, points: np.ndarray) -> None:
+        """Remember a believable skeleton, shape (21, 3)."""
+        self._lengths.append(_relative_lengths(points))
+
+    def deviation(self, points: np.ndarray) -> float:
+        """Tell how far a skeleton is from the person's.
+
+        Args:
+            points: Shape (21, 3).
+
+        Returns:
+            Mean absolute logarithm of the bones' ratios; 0 while the person is unknown.
+        """
+        if len(self._lengths) < 10:
+            return 0.0
+        usual = np.median(np.array(self._lengths), axis=0)
+        return float(np.abs(np.log(_relative_lengths(points) / usual)).mean())
+
+
+class SideVote:
+    """Which hand it is, steadily: the landmarker's word can flip from frame to frame.
+
+    Args:
+        frames: Over how many frames the landmarker's word is averaged.
+    """
+
+    def __init__(self, frames: int = 15) -> None:
+        self._votes: deque[float] = deque(maxlen=frames)
+
+    def reset(self) -> None:
+        """Forget the past votes."""
+        self._votes.clear()
+
+    def vote(self, observation: HandObservation) -> Side:
+        """Add an observation.
+
+        Args:
+            observation: A valid observation.
+
+        Returns:
+            The side most observations agree on. Fingers do not bend backwards: where they
+            would by the landmarker's word, it was wrong.
+        """
+        side = observation.side
+        fingers = finger_angles(observation.world_points, side)[2:]
+        if fingers.mean() < -0.35:
+            side = 'left' if side == 'right' else 'right'
+        self._votes.append(1.0 if side == 'right' else -1.0)
+        return 'right' if sum(self._votes) >= 0.0 else 'left'
+
+
+def _relative_lengths(points: np.ndarray) -> np.ndarray:
+    """Lengths of the 20 bones relative to their mean, so that distance does not count."""
+    lengths = np.linalg.norm(points[1:] - points[list(_PARENTS)], axis=1)
+    return np.maximum(lengths, 1e-9) / max(float(lengths.mean()), 1e-9)
