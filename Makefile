@@ -20,7 +20,7 @@ test: $(VENV)/.done-$(TEST_EXTRAS)  ## Run ruff, mypy and the tests (SYNTHETIC=1
 	$(VENV)/bin/python -m pytest
 
 clean:  ## Remove .venv and everything built
-	rm -rf $(VENV) out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.done-%: setup.py scripts/setup.sh

@@ -39,6 +39,8 @@ EXTRAS = {
     'synthetic': ['anny==0.6.2', 'torch==2.13.0'],
     'test': [
         'pytest>=8',
+        'hypothesis>=6',
+        'psutil>=5',
         'ruff==0.17.6',
         'mypy==2.4.1',
         'types-PyYAML',

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from hand_imitation.errors import UserError
-from hand_imitation.quiet import native_stderr_held_back
+from hand_imitation.quiet import STDERR, quiet
 
 SAMPLE = Path(__file__).parent / 'data' / 'sample.mp4'
 TOPIC_PREFIX = 'topic:'
@@ -127,7 +127,7 @@ class Webcam:
         self._capture.release()
 
     def _opened(self) -> cv2.VideoCapture:
-        with native_stderr_held_back():
+        with quiet(STDERR):
             capture = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
             # Motion JPEG, or most webcams give 720p at 10 Hz only.
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*'MJPG'))
@@ -174,7 +174,7 @@ class VideoFile:
 
     def _opened(self) -> cv2.VideoCapture:
         # FFmpeg would print its own opinion of a bad file; the UserError says it better.
-        with native_stderr_held_back():
+        with quiet(STDERR):
             return cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
 
 

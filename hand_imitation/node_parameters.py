@@ -94,7 +94,7 @@ class SimBridgeParameters:
     camera_width: int = parameter(
         320, "Width of the arm camera's picture.", lower=32, upper=1920, unit='px')
     camera_height: int = parameter(
-        320, "Height of the arm camera's picture.", lower=32, upper=1080, unit='px')
+        240, "Height of the arm camera's picture.", lower=32, upper=1080, unit='px')
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,6 @@ class ViewerParameters:
     """The `viewer` node."""
 
     mirror: bool = parameter(True, "Show the person's picture as in a mirror.")
-    side: str = parameter('right', 'Which arm is shown.', choices=SIDES)
 
 
 NODES: dict[str, dict[str, type]] = {

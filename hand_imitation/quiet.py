@@ -1,34 +1,56 @@
-"""Keeps native libraries from writing where a person reads our output."""
+"""Keeps native libraries from writing where a person or a program reads our output."""
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+STDOUT = 1
+STDERR = 2
 
 
-@contextlib.contextmanager
-def native_stderr_held_back() -> Iterator[None]:
-    """Hold back what native code writes to standard error, and show it only on failure.
+@contextmanager
+def quiet(*descriptors: int) -> Iterator[None]:
+    """Discard what native code writes inside the block.
 
-    It works on the file descriptor, so for the whole process: keep the block short.
+    It works on file descriptors, so for the whole process: keep the block short.
 
-    Yields:
-        Nothing; standard error is back in place afterwards.
+    Args:
+        descriptors: what to silence; standard output when none is given.
     """
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            sink.seek(0)
-            os.write(saved, sink.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
+    with ExitStack() as stack:
+        for descriptor in descriptors or (STDOUT,):
+            stack.enter_context(_discarded(descriptor))
+        yield
+
+
+@contextmanager
+def _discarded(descriptor: int) -> Iterator[None]:
+    """Point one descriptor at nothing, and back again."""
+    try:
+        saved = os.dup(descriptor)
+    except OSError:  # it is closed; nothing to protect
+        yield
+        return
+    _flush()
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, descriptor)
+    os.close(sink)
+    try:
+        yield
+    finally:
+        # C keeps its own buffer when stdout is a pipe: empty it before the real one is back.
+        _flush()
+        os.dup2(saved, descriptor)
+        os.close(saved)
+
+
+def _flush() -> None:
+    """Empty the buffers of Python and of C."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    ctypes.CDLL(None).fflush(None)

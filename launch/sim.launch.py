@@ -3,12 +3,20 @@
 `ros2 launch hand_imitation sim.launch.py -s` lists the arguments. Ctrl-C ends everything.
 """
 
+import math
 import os
+import signal
 import time
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -109,6 +117,7 @@ def views(context: LaunchContext) -> list[Node | LogInfo]:
             namespace=LaunchConfiguration('namespace'), output='screen',
             parameters=[{'robot_description': ParameterValue(urdf, value_type=str),
                          'use_sim_time': flag('use_sim_time')}]))
+        shown.append(camera_beside_the_arm())
     else:
         shown.append(LogInfo(
             msg='robot_state_publisher is not installed: no robot_description and no TF'))
@@ -125,13 +134,34 @@ def views(context: LaunchContext) -> list[Node | LogInfo]:
     return shown
 
 
-def end_everything(event: ProcessExited, context: LaunchContext) -> None:
-    """Shut down, with exit code 1, when a node ends that the others cannot do without."""
-    if not context.is_shutdown:
-        name = event.process_name.rsplit('-', 1)[0]
-        raise RuntimeError(
-            f'{name} ended with exit code {event.returncode}, so everything stops. '
-            'The reason is in its last lines above')
+def camera_beside_the_arm() -> Node:
+    """Place the camera so that RViz shows the person's hand at the height of the arm's.
+
+    The camera is 0.5 m in front of the palm and looks back along -x of the base: of its optical
+    frame, x is y of the base, y is -z and z is -x.
+    """
+    return Node(
+        package='tf2_ros', executable='static_transform_publisher', name='camera_frame',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=['--x', '0.5', '--y', '-0.35', '--z', '0.4',
+                   '--roll', str(-math.pi / 2), '--yaw', str(math.pi / 2),
+                   '--frame-id', [LaunchConfiguration('prefix'), 'base_link'],
+                   '--child-frame-id', 'camera_optical_frame'])
+
+
+def end_everything(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    """Shut down when a node ends that the others cannot do without; if it failed, fail too.
+
+    At Ctrl-C a node may have ended before launch itself has heard of it.
+    """
+    if context.is_shutdown:
+        return []
+    name = event.process_name.rsplit('-', 1)[0]
+    if event.returncode in (0, -signal.SIGINT):
+        return [Shutdown(reason=f'{name} ended')]
+    raise RuntimeError(
+        f'{name} ended with exit code {event.returncode}, so everything stops. '
+        'The reason is in its last lines above')
 
 
 def node(name: str, on_exit=end_everything, sigterm_timeout: str = '10', **parameters) -> Node:

@@ -58,37 +58,47 @@ for library, package in PACKAGES.items():
 PYTHON
 }
 
-# Prints what it takes to build PyBullet, where no wheel of it fits this Python.
+# Prints what it lacks to build PyBullet.
 missing_compiler() {
     command -v g++ >/dev/null || echo g++
     "$python" - <<'PYTHON'
-import os, sys, sysconfig
+import os
+import sys
+import sysconfig
+
 if not os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h')):
     print(f'python{sys.version_info[0]}.{sys.version_info[1]}-dev')
 PYTHON
 }
 
+pybullet_has_wheel() {
+    "$python" -m pip download -q --no-deps --only-binary :all: -d "$downloads" "$pybullet"
+} 2>/dev/null
+
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
-install_pybullet() {
-    pybullet=$(grep -o "pybullet==[0-9.]*" setup.py)
-    pip show -q pybullet 2>/dev/null && return
-    pip install -q --only-binary :all: --no-deps "$pybullet" 2>/dev/null && return
-    packages=$(missing_compiler)
-    [ -z "$packages" ] || install_packages $packages
-    say "building $pybullet for lack of a wheel: this takes 5 to 15 minutes"
-    # Built without numpy at hand, its camera would be slower by a factor of four.
-    pip install -q 'numpy>=1.26,<2.3' 'setuptools<80' wheel
-    pip install -q --no-build-isolation --no-binary pybullet "$pybullet"
-}
-
 choose_python
+downloads=$(mktemp -d)
+trap 'rm -rf "$downloads"' EXIT
+pybullet=$(grep -o 'pybullet==[0-9.]*' setup.py)
+
 packages=$(missing_libraries)
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
-[ -z "$packages" ] || install_packages $packages
+build_pybullet=
+if ! pip show -q pybullet 2>/dev/null && ! pybullet_has_wheel; then
+    build_pybullet=yes
+    packages="$packages $(missing_compiler)"
+fi
+[ -z "${packages// /}" ] || install_packages $packages
 
 [ -x "$venv/bin/python" ] && fits "$venv/bin/python" || "$python" -m venv --clear "$venv"
 say "installing into $venv with $("$venv/bin/python" --version): a few minutes the first time"
 pip install -q --upgrade pip 'setuptools<80' wheel
-install_pybullet
-pip install -q --no-build-isolation -e ".[$extras]"
+if [ -n "$build_pybullet" ]; then
+    say "building $pybullet, which has no wheel for this Python: 5 to 15 minutes"
+    # Built without numpy at hand, its camera would be slower by a factor of four.
+    pip install -q 'numpy>=1.26,<2.3'
+    pip install -q --no-build-isolation --no-binary pybullet "$pybullet"
+fi
+# setuptools warns of every editable installation.
+PYTHONWARNINGS=ignore pip install -q --no-build-isolation -e ".[$extras]"

@@ -75,16 +75,18 @@ def test_colcon_installs_shared_files(colcon_install):
 
 def test_colcon_installed_package_is_whole(colcon_install, tmp_path):
     """Imported from the installation, the package has its data and finds its shared files."""
-    shell = (f'. {colcon_install}/share/hand_imitation/package.sh && {sys.executable} -c '
-             '"import hand_imitation; print(hand_imitation.__path__[0])"')
-    command = f'export COLCON_CURRENT_PREFIX={colcon_install}; {shell}'
-    package = Path(run(['sh', '-c', command], tmp_path).strip().splitlines()[-1])
-    assert colcon_install.parents[1] in package.parents
+    script = ('import hand_imitation, hand_imitation.resources as resources; '
+              'print(hand_imitation.__path__[0], resources.share_directory())')
+    shell = f'. {colcon_install}/share/hand_imitation/package.sh; {sys.executable} -c "{script}"'
+    out = run(['sh', '-c', shell], tmp_path, COLCON_CURRENT_PREFIX=str(colcon_install))
+    package, share = map(Path, out.split())
+    workspace = colcon_install.parents[1]
+    assert workspace in package.parents and workspace in share.parents
     assert package_files() <= relative_files(package)
+    assert shared_files() <= relative_files(share)
 
 
 def test_wheel_is_whole(tmp_path):
-    pytest.importorskip('wheel')
     sources = copy_of_the_sources(tmp_path / 'sources')
     run([sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '--no-index',
          '--wheel-dir', str(tmp_path), str(sources)], tmp_path)
@@ -97,3 +99,15 @@ def test_wheel_is_whole(tmp_path):
     commands = zipfile.ZipFile(wheel).read(entry_points[0]).decode()
     for name in ['hand-imitation', *NODES]:
         assert f'{name} = hand_imitation.' in commands
+
+
+def test_installed_by_pip_it_finds_its_shared_files(tmp_path):
+    sources = copy_of_the_sources(tmp_path / 'sources')
+    run([sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-build-isolation', '--no-index',
+         '--ignore-installed', '--prefix', str(tmp_path / 'prefix'), str(sources)], tmp_path)
+    package, = (tmp_path / 'prefix').rglob('hand_imitation/__init__.py')
+    script = 'import hand_imitation.resources as resources; print(resources.share_directory())'
+    out = run([sys.executable, '-c', script], tmp_path, PYTHONPATH=str(package.parents[1]),
+              AMENT_PREFIX_PATH='')
+    assert Path(out.strip()) == tmp_path / 'prefix' / 'share' / 'hand_imitation'
+    assert shared_files() <= relative_files(Path(out.strip()))

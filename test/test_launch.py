@@ -95,16 +95,16 @@ def wait_until(condition, seconds: float) -> bool:
     return False
 
 
-def is_published(topic: str, message_type: str, environment: dict[str, str]) -> bool:
-    """Wait for one message."""
+def is_published(topic: str, message_type: str, launched: Launched) -> bool:
+    """Wait for one message, or for the end of what should send it."""
     ros2 = str(Path(sys.executable).with_name('ros2'))
-    try:
-        done = subprocess.run(
+    with subprocess.Popen(
             [ros2, 'topic', 'echo', '--once', '--no-daemon', topic, message_type],
-            env=environment, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0 and '---' in done.stdout
+            env=launched.environment, stdout=subprocess.DEVNULL) as echo:
+        wait_until(lambda: (echo.poll(), launched.process.poll()) != (None, None), 90.0)
+        seen = echo.poll() == 0
+        echo.kill()
+    return seen
 
 
 def test_arguments_are_described(workspace):
@@ -141,18 +141,19 @@ def test_bad_source_ends_everything(workspace):
     assert 'Traceback' not in text
 
 
-@pytest.mark.parametrize('arguments, topic', [
-    ([], '/joint_states'),
-    (['namespace:=bench', 'prefix:=a_', 'side:=left'], '/bench/joint_states'),
-], ids=['plain', 'namespaced'])
-def test_ctrl_c_ends_everything(workspace, arguments, topic):
+def test_ctrl_c_ends_everything_and_keeps_the_recording(workspace):
+    bag = workspace / 'recording'
+    arguments = ['record:=true', f'out:={bag}', 'namespace:=bench', 'prefix:=a_', 'side:=left']
     with Launched(workspace, *arguments) as launched:
-        seen = is_published(topic, 'sensor_msgs/msg/JointState', launched.environment)
+        seen = is_published('/bench/joint_states', 'sensor_msgs/msg/JointState', launched)
         assert seen, launched.text()
-        assert wait_until(lambda: len(launched.left_over()) >= 5, 10), launched.text()
+        assert wait_until(lambda: len(launched.left_over()) == 6, 10), launched.left_over()
+        time.sleep(2.0)  # something to record
         os.killpg(launched.process.pid, signal.SIGINT)  # as the terminal does
         assert launched.process.wait(60) == 0, launched.text()
         assert wait_until(lambda: launched.left_over() == [], 5), launched.left_over()
         text = launched.text()
     assert 'Traceback' not in text
     assert 'process has died' not in text
+    metadata, = bag.rglob('metadata.yaml')
+    assert '/bench/joint_states' in metadata.read_text()

@@ -22,20 +22,20 @@ limits, and a joint can always stop before its target, so limits are never overr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from hand_imitation.arm.joint_table import JointTable
-from hand_imitation.arm.safety_inputs import (
+from hand_imitation.arm.safety_inputs import named, read_measured, read_target
+from hand_imitation.arm.safety_types import (
+    REASONS,
+    Command,
     Measured,
+    SafetyParameters,
+    SafetyState,
     Target,
-    named,
-    read_measured,
-    read_target,
 )
-from hand_imitation.errors import UserError
-from hand_imitation.parameters import check, parameter
 
 __all__ = [
     'REASONS', 'Command', 'Measured', 'SafetyFilter', 'SafetyParameters', 'SafetyState', 'Target',
@@ -44,136 +44,6 @@ __all__ = [
 
 MAX_STEP_CYCLES = 3
 """A pause longer than this many cycles moves the arm no further than this many."""
-
-REASONS = {
-    'acceleration': 'the change of speed was limited',
-    'clamped': 'the target was outside the limits of the joint',
-    'clock': 'the clock went backwards, time stands still until it catches up',
-    'duplicate_joint': 'target refused: it names a joint twice',
-    'future_stamp': 'target refused: its stamp or its receipt lies in the future',
-    'jump': 'the target jumped, waiting for the next one to confirm it',
-    'measured_outside': 'measured too far outside the limits to start from there',
-    'missing': 'no target, or one without joints',
-    'nan': 'target refused: something in it is not a finite number',
-    'no_measurement': 'no fresh measurement',
-    'old_stamp': 'target refused: its frame is too old',
-    'omitted': 'the targets leave this joint out, so it is held',
-    'out_of_order': 'target refused: its frame is older than one already used',
-    'repeated_stamp': 'target refused: its frame was used already',
-    'restarted': 'the arm came back at another pose and starts again from there',
-    'stale': 'no valid target in time',
-    'stopped': 'stopped on request, waiting for resume',
-    'unknown_joint': 'target refused: it names a joint the arm does not have',
-    'velocity': 'the speed was limited',
-    'wrong_length': 'target refused: names and positions do not match in number',
-}
-"""What the first word of each of `Command.reasons` means."""
-
-
-@dataclass(frozen=True)
-class SafetyParameters:
-    """Everything about the filter that a user can set; see each description."""
-
-    rate_hz: float = parameter(
-        100.0, 'How often a command is made', lower=20.0, upper=1000.0, unit='Hz')
-    input_timeout_s: float = parameter(
-        0.1, 'A joint stands still this long after its last valid target was received',
-        lower=0.02, upper=2.0, unit='s')
-    max_stamp_age_s: float = parameter(
-        0.25, 'Refuse a target whose frame was acquired longer ago than this when it arrives',
-        lower=0.02, upper=5.0, unit='s')
-    future_tolerance_s: float = parameter(
-        0.02, 'Refuse a target stamped further in the future than this', lower=0.0, upper=1.0,
-        unit='s')
-    measured_timeout_s: float = parameter(
-        0.1, 'A joint stands still this long after its last measurement was received',
-        lower=0.02, upper=2.0, unit='s')
-    velocity_scale: float = parameter(
-        1.0, 'Fraction of the velocity in the URDF that may be used', lower=0.01, upper=1.0)
-    max_acceleration_rad_s2: float = parameter(
-        80.0, 'Acceleration towards a target, and deceleration before it', lower=1.0,
-        upper=1000.0, unit='rad/s^2')
-    brake_rad_s2: float = parameter(
-        300.0, 'Deceleration where it must be quick; at least max_acceleration_rad_s2',
-        lower=1.0, upper=5000.0, unit='rad/s^2')
-    start_ramp_s: float = parameter(
-        1.5, 'Time in which the speed limit grows from zero to full when the arm starts',
-        lower=0.1, upper=30.0, unit='s')
-    reengage_ramp_s: float = parameter(
-        0.5, 'The same after a hold or a stop', lower=0.05, upper=30.0, unit='s')
-    jump_rad: float = parameter(
-        1.0, 'A joint whose target moves further than this between two frames waits for the '
-        'next frame to confirm it', lower=0.05, upper=10.0, unit='rad')
-    restart_error_rad: float = parameter(
-        0.2, 'Start again from the measured pose when measurements come back after a break and '
-        'differ from the command by more than this', lower=0.02, upper=10.0, unit='rad')
-    start_tolerance_rad: float = parameter(
-        0.1, 'Do not start from a pose measured further outside the limits than this', lower=0.0,
-        upper=1.0, unit='rad')
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        check(self)
-        if self.brake_rad_s2 < self.max_acceleration_rad_s2:
-            raise UserError(
-                f'brake_rad_s2 is {self.brake_rad_s2}: give at least max_acceleration_rad_s2, '
-                f'{self.max_acceleration_rad_s2}')
-
-
-@dataclass(frozen=True, eq=False)
-class SafetyState:
-    """All the filter knows between steps. Arrays have shape (n,), in the table's order.
-
-    Attributes:
-        now_s: Time of the last step, or None before the first.
-        command: Last command [rad], or None before the arm has been measured whole.
-        velocity: Speed of the last command [rad/s].
-        goal: Last accepted target, inside the limits [rad]; NaN before the first.
-        goal_s: When it was received [s]; -inf before the first.
-        pending: Target that jumped and waits for confirmation [rad]; NaN for none.
-        measured: Last measurement [rad]; NaN before the first.
-        measured_s: When it was received [s]; -inf before the first.
-        engaged_s: Since when the joint is followed [s]; -inf once its ramp is over.
-        ramp_s: Length of its current or next ramp [s].
-        stamp_s: Stamp of the last accepted target [s], or None.
-        seen: Stamp and receipt of the last target looked at, to know it again.
-        stopped: Whether a stop is latched.
-    """
-
-    now_s: float | None
-    command: np.ndarray | None
-    velocity: np.ndarray
-    goal: np.ndarray
-    goal_s: np.ndarray
-    pending: np.ndarray
-    measured: np.ndarray
-    measured_s: np.ndarray
-    engaged_s: np.ndarray
-    ramp_s: np.ndarray
-    stamp_s: float | None = None
-    seen: tuple[float, float] | None = None
-    stopped: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Command:
-    """What to send, and why it is not simply the target.
-
-    Attributes:
-        positions: Shape (n,), [rad], in the table's order, read-only; None while waiting.
-        velocities: Shape (n,), speed of this step [rad/s]; None while waiting.
-        mode: 'waiting' for measurements, 'ramping' or 'tracking' while at least one joint is
-            followed, 'holding' while none is, 'stopped' until resume.
-        reasons: One per thing changed or refused: a word of `REASONS`, then the joint's name
-            where it concerns one.
-        stamp_s: Stamp of the newest frame that this command follows [s], or None.
-    """
-
-    positions: np.ndarray | None
-    velocities: np.ndarray | None
-    mode: str
-    reasons: tuple[str, ...]
-    stamp_s: float | None
 
 
 def stop(state: SafetyState) -> SafetyState:
@@ -232,17 +102,20 @@ class SafetyFilter:
             reasons.append('clock')
             now_s = last_s
         was_held = self._held(state, now_s)
-        state = replace(state, now_s=now_s)
         state = self._take_measured(state, measured, now_s, reasons)
         state = self._take_target(state, target, now_s, reasons)
         held = self._held(state, now_s)
         self._explain_holds(state, held, now_s, reasons)
         if state.command is None:
-            return state, Command(None, None, 'waiting', tuple(reasons), state.stamp_s)
-        engaged_s = np.where(was_held & ~held, now_s, state.engaged_s)
-        ramp = np.minimum((now_s - engaged_s) / state.ramp_s, 1.0)
-        state = self._move(state, held, ramp, now_s - last_s, reasons)
-        state = self._end_ramps(state, held, ramp, engaged_s)
+            waiting = Command(None, None, 'waiting', tuple(reasons), state.stamp_s)
+            return replace(state, now_s=now_s), waiting
+        engaging = was_held & ~held
+        if engaging.any():
+            engaged_s = np.where(engaging, now_s, state.engaged_s)
+            state = replace(state, engaged_s=_read_only(engaged_s))
+        ramp = np.minimum((now_s - state.engaged_s) / state.ramp_s, 1.0)
+        state = self._move(state, held, ramp, now_s, now_s - last_s, reasons)
+        state = self._end_ramps(state, held, ramp)
         if state.stopped:
             mode = 'stopped'
         elif held.all():
@@ -314,9 +187,8 @@ class SafetyFilter:
         reasons += refusals + about_values
         if not new or state.stopped:
             return state
-        state = replace(state, seen=key)
         if refusals or values is None:
-            return state
+            return replace(state, seen=key)
         wanted = ~np.isnan(values)
         close = np.abs(values - state.goal) <= self.parameters.jump_rad
         confirmed = np.abs(values - state.pending) <= self.parameters.jump_rad
@@ -327,6 +199,7 @@ class SafetyFilter:
         taken = wanted & ~jumped
         return replace(
             state,
+            seen=key,
             goal=_read_only(np.where(taken, values, state.goal)),
             goal_s=_read_only(np.where(taken, target.received_s, state.goal_s)),
             pending=_read_only(np.where(jumped, values, np.where(taken, np.nan, state.pending))),
@@ -377,8 +250,8 @@ class SafetyFilter:
             reasons.append('missing')
 
     def _move(
-        self, state: SafetyState, held: np.ndarray, ramp: np.ndarray, elapsed_s: float,
-        reasons: list[str],
+        self, state: SafetyState, held: np.ndarray, ramp: np.ndarray, now_s: float,
+        elapsed_s: float, reasons: list[str],
     ) -> SafetyState:
         """Move the command towards the goal for one step.
 
@@ -386,11 +259,10 @@ class SafetyFilter:
         v dt + v^2 / (2 a) = e leaves just enough way to stop by a, whatever the next dt:
         v = 2 e / (dt + sqrt(dt^2 + 2 e / a)).
         """
-        parameters, now_s = self.parameters, state.now_s
-        assert now_s is not None and state.command is not None
+        parameters = self.parameters
         dt_s = min(elapsed_s, MAX_STEP_CYCLES / parameters.rate_hz)
-        if dt_s == 0.0:
-            return state
+        if dt_s == 0.0 or state.command is None:
+            return replace(state, now_s=now_s)
         left_s = np.minimum(
             parameters.input_timeout_s - (now_s - state.goal_s),
             parameters.measured_timeout_s - (now_s - state.measured_s))
@@ -417,17 +289,21 @@ class SafetyFilter:
         command = state.command + velocity * dt_s
         # Never needed but for rounding.
         command = np.minimum(np.maximum(command, self.table.lower_rad), self.table.upper_rad)
-        return replace(state, command=_read_only(command), velocity=_read_only(velocity))
+        return replace(
+            state, now_s=now_s, command=_read_only(command), velocity=_read_only(velocity))
 
     def _end_ramps(
-        self, state: SafetyState, held: np.ndarray, ramp: np.ndarray, engaged_s: np.ndarray,
+        self, state: SafetyState, held: np.ndarray, ramp: np.ndarray,
     ) -> SafetyState:
         """Note whose ramp is over: only then is the next one the shorter one."""
-        over = (ramp >= 1.0) & ~held
+        over = (ramp >= 1.0) & ~held & (state.engaged_s > -np.inf)
+        if not over.any():
+            return state
+        reengage_s = self.parameters.reengage_ramp_s
         return replace(
             state,
-            engaged_s=_read_only(np.where(over, -np.inf, engaged_s)),
-            ramp_s=_read_only(np.where(over, self.parameters.reengage_ramp_s, state.ramp_s)))
+            engaged_s=_read_only(np.where(over, -np.inf, state.engaged_s)),
+            ramp_s=_read_only(np.where(over, reengage_s, state.ramp_s)))
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

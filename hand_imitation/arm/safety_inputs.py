@@ -7,46 +7,11 @@ a NaN is not to be trusted. Only leaving joints out is allowed; those are then h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from hand_imitation.arm.joint_table import JointTable
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a policy wants the joints.
-
-    Attributes:
-        names: Joint names without prefix, in any order; joints left out are held.
-        positions: One angle per name [rad].
-        stamp_s: When the frame behind it was acquired, on the ROS clock [s].
-        stamp_age_s: Age of that stamp on the ROS clock when the message arrived [s].
-        received_s: When the message arrived, on the monotonic clock [s].
-    """
-
-    names: Sequence[str]
-    positions: Sequence[float] | np.ndarray
-    stamp_s: float
-    stamp_age_s: float
-    received_s: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Where the joints are.
-
-    Attributes:
-        names: Joint names without prefix, in any order; unknown ones (the coupled end joints
-            of the fingers, another robot on the topic) are ignored.
-        positions: One angle per name [rad].
-        received_s: When the message arrived, on the monotonic clock [s].
-    """
-
-    names: Sequence[str]
-    positions: Sequence[float] | np.ndarray
-    received_s: float
+from hand_imitation.arm.safety_types import Measured, Target
 
 
 def read_target(target: Target, table: JointTable) -> tuple[np.ndarray | None, list[str]]:

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from hand_imitation.arm.bullet import pybullet, quiet
+from hand_imitation.arm.bullet import pybullet
 from hand_imitation.arm.driver import ArmDriver, ArmState, NotArmedError
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
+from hand_imitation.quiet import quiet
 
 PHYSICS_RATE_HZ = 240
 
 # Share of the position error that a motor tries to remove within one physics step.
 _POSITION_GAIN = 0.15
+
+# Twice PyBullet's default: fingers and thumb jammed against each other otherwise push joints
+# several degrees beyond their limits; with this, measured over random extreme commands, 0.6.
+_SOLVER_ITERATIONS = 100
 
 # The arm camera looks along -x from in front of the palm. The whole reach of the arm, [m], fits
 # into the picture whatever its aspect; far away with a narrow lens, so that perspective is weak.
@@ -97,7 +102,7 @@ class SimulatedArm(ArmDriver):
         """Load the description and find the joints of the table in it."""
         pybullet.setPhysicsEngineParameter(
             fixedTimeStep=1 / PHYSICS_RATE_HZ, deterministicOverlappingPairs=1,
-            physicsClientId=self.client_id)
+            numSolverIterations=_SOLVER_ITERATIONS, physicsClientId=self.client_id)
         pybullet.setGravity(0, 0, -9.81, physicsClientId=self.client_id)
         flags = (pybullet.URDF_USE_SELF_COLLISION
                  | pybullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT

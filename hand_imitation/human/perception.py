@@ -13,7 +13,7 @@ from hand_imitation.human.forearm import forearm_direction
 from hand_imitation.human.hand_model import find_hand_model
 from hand_imitation.human.observation import HandObservation
 from hand_imitation.parameters import parameter
-from hand_imitation.quiet import native_stderr_held_back
+from hand_imitation.quiet import STDERR, quiet
 
 _STILL_SIZE = 300
 _STILL_PADDINGS = (1.0 / 3.0, 5.0 / 6.0)
@@ -193,7 +193,7 @@ class _Landmarker:
     ) -> None:
         model = find_hand_model(parameters.model_path)
         os.environ.setdefault('GLOG_minloglevel', '2')
-        with native_stderr_held_back():
+        with quiet(STDERR):
             # Imported late: it takes a second, and only perception needs it.
             from mediapipe import Image, ImageFormat
             from mediapipe.tasks.python import BaseOptions, vision

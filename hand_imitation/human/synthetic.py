@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hand_imitation.human.angles import (
-    HAND_JOINTS, THUMB_FLAT_RAD, WRIST, Side, finger_angles, lean_between, lean_from_vertical,
-    palm_direction, thumb_side_sign,
+    HAND_JOINTS,
+    THUMB_FLAT_RAD,
+    WRIST,
+    Side,
+    finger_angles,
+    lean_between,
+    lean_from_vertical,
+    palm_direction,
+    thumb_side_sign,
 )
 from hand_imitation.human.synthetic_mesh import BONES, CHAINS, ELBOW, Body, bone_frames, unit
 

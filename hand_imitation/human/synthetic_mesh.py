@@ -25,10 +25,12 @@ CHAINS = {'thumb': THUMB, **FINGERS}
 BONES = ('forearm', 'palm', *(f'{chain}{i}' for chain in CHAINS for i in (1, 2, 3)))
 """Bones of the model: `index1` is the index's proximal phalanx, `thumb1` its metacarpal."""
 
-# Where anny's bone heads differ from joints: its finger bones begin at the web of the fingers
-# and its hand begins above the wrist's crease. In metres on an average adult.
-_KNUCKLE_SHIFT_M = {'thumb': 0.007, 'index': 0.012, 'middle': 0.012, 'ring': 0.011, 'little': 0.010}
-_WRIST_SHIFT_M = 0.010
+# Where anny's bone heads differ from joints: its finger bones begin at the web of the fingers,
+# its hand begins below the wrist's crease, and its last bones end at the end of the nail rather
+# than in the finger's pulp. In metres on an average adult.
+_KNUCKLE_SHIFT_M = {'index': 0.006, 'middle': 0.005, 'ring': 0.005, 'little': 0.004}
+_WRIST_SHIFT_M = 0.014
+_TIP_SHIFT_M = 0.006
 _KNUCKLE_BLEND_M = 0.011
 
 
@@ -190,7 +192,8 @@ def _joint_centres(
     for number, (name, chain) in enumerate(CHAINS.items(), start=1):
         for i in (1, 2, 3):
             joints[chain[i - 1]] = heads[f'finger{number}-{i}.R']
-        joints[chain[3]] = tails[f'finger{number}-3.R']
+        tail = tails[f'finger{number}-3.R']
+        joints[chain[3]] = tail - _TIP_SHIFT_M * unit(tail - joints[chain[2]])
         if name in _KNUCKLE_SHIFT_M:
             back = unit(joints[WRIST] - joints[chain[0]])
             joints[chain[0]] += _KNUCKLE_SHIFT_M[name] * back

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,17 +12,35 @@ from hand_imitation.human.angles import FINGERS
 from hand_imitation.human.synthetic import Pose
 
 _REST_SPREAD_RAD = {'index': 0.13, 'middle': 0.02, 'ring': -0.10, 'little': -0.26}
-_CLOSED_RAD = {'proximal': 1.40, 'distal': 1.50}
+_CLOSED_RAD = {'proximal': 1.22, 'distal': 1.52}
+_FIST_RAD = {'proximal': 1.42, 'distal': 1.55}
 # Tendons and habit: a finger that closes takes its neighbours along.
 _FOLLOWING = {
     'index': {'middle': 0.10},
     'middle': {'index': 0.06, 'ring': 0.22, 'little': 0.08},
     'ring': {'middle': 0.22, 'little': 0.30, 'index': 0.05},
-    'little': {'ring': 0.28, 'middle': 0.06},
+    'little': {'ring': 0.38, 'middle': 0.08},
 }
 _DIGITS = {1: ('index',), 2: ('index', 'middle'), 3: ('thumb', 'index', 'middle'),
            4: ('index', 'middle', 'ring', 'little'),
            5: ('thumb', 'index', 'middle', 'ring', 'little')}
+
+
+class _Thumb(NamedTuple):
+    """Where a closed thumb lies [rad]."""
+
+    proximal: float
+    distal: float
+    across: float
+    lift: float
+
+
+# Fitted so that the thumb lies on the fingers, or on the palm, and goes through neither.
+_THUMB_ON_PALM = _Thumb(0.70, 0.90, 0.85, -0.20)
+_THUMB_ON_MIDDLE = _Thumb(0.79, 1.15, 0.36, 0.14)
+_THUMBS = {0: _THUMB_ON_MIDDLE, 1: _THUMB_ON_MIDDLE, 2: _Thumb(1.20, 0.84, 0.54, 0.16),
+           4: _THUMB_ON_PALM}
+_THUMB_AT_INDEX = _Thumb(0.45, 0.45, 0.50, 0.0)
 
 
 @dataclass(frozen=True)
@@ -46,8 +65,8 @@ def rest() -> Pose:
     angles = {}
     for name in FINGERS:
         angles[f'{name}_proximal'] = 0.10
-        angles[f'{name}_distal'] = 0.14
-    angles['thumb_distal'] = 0.12
+        angles[f'{name}_distal'] = 0.26
+    angles['thumb_distal'] = 0.15
     return Pose(angles, _REST_SPREAD_RAD)
 
 
@@ -75,10 +94,8 @@ def close_fingers(*names: str) -> Pose:
                 default=0.0)
             key = f'{name}_{joint}'
             angles[key] = angles[key] + share * (closed - angles[key])
-    if 'thumb' in names:
-        angles.update(thumb_proximal=0.62, thumb_distal=0.95)
-        return replace(pose, angles=angles, thumb_across=0.75)
-    return replace(pose, angles=angles)
+    pose = replace(pose, angles=angles)
+    return _with_thumb(pose, _THUMB_ON_PALM) if 'thumb' in names else pose
 
 
 def digit(number: int) -> Pose:
@@ -94,23 +111,12 @@ def digit(number: int) -> Pose:
     angles = dict(rest().angles)
     for name in FINGERS:
         if name not in shown:
-            angles[f'{name}_proximal'] = _CLOSED_RAD['proximal']
-            angles[f'{name}_distal'] = _CLOSED_RAD['distal']
+            for joint, closed in _FIST_RAD.items():
+                angles[f'{name}_{joint}'] = closed
         else:
-            angles[f'{name}_proximal'] = angles[f'{name}_distal'] = 0.06
+            angles.update({f'{name}_proximal': 0.06, f'{name}_distal': 0.12})
     pose = Pose(angles, {**_REST_SPREAD_RAD, 'index': 0.16, 'middle': -0.02})
-    if 'thumb' in shown:
-        return pose
-    if number == 4:
-        angles.update(thumb_proximal=0.62, thumb_distal=0.75)
-        return replace(pose, thumb_across=0.75)
-    angles.update(_FIST_THUMB)
-    return replace(pose, thumb_across=_FIST_THUMB_ACROSS_RAD, thumb_lift=_FIST_THUMB_LIFT_RAD)
-
-
-_FIST_THUMB = {'thumb_proximal': 0.90, 'thumb_distal': 0.75}
-_FIST_THUMB_ACROSS_RAD = 0.35
-_FIST_THUMB_LIFT_RAD = 0.2
+    return pose if 'thumb' in shown else _with_thumb(pose, _THUMBS[number])
 
 
 def fist() -> Pose:
@@ -121,9 +127,8 @@ def fist() -> Pose:
 def pinch() -> Pose:
     """Tips of thumb and index together."""
     pose = rest()
-    angles = {**pose.angles, 'index_proximal': 0.80, 'index_distal': 0.85,
-              'thumb_proximal': 0.50, 'thumb_distal': 0.35}
-    return replace(pose, angles=angles, thumb_across=0.55)
+    angles = {**pose.angles, 'index_proximal': 0.75, 'index_distal': 1.00}
+    return _with_thumb(replace(pose, angles=angles), _THUMB_AT_INDEX)
 
 
 def lean(pose: Pose, *, wrist: float = 0.0, elbow: float = 0.0) -> Pose:
@@ -202,3 +207,9 @@ def sway(time_s: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         rate, phase = random.uniform(0.1, 0.45, size=6), random.uniform(0.0, 2.0 * np.pi, size=6)
         waves += np.sin(2.0 * np.pi * rate * time_s + phase) / 3.0
     return waves[:3] * [0.006, 0.003, 0.010], waves[3:] * [0.07, 0.10, 0.0]
+
+
+def _with_thumb(pose: Pose, thumb: _Thumb) -> Pose:
+    """Put the thumb somewhere else."""
+    angles = {**pose.angles, 'thumb_proximal': thumb.proximal, 'thumb_distal': thumb.distal}
+    return replace(pose, angles=angles, thumb_across=thumb.across, thumb_lift=thumb.lift)

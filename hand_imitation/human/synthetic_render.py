@@ -58,38 +58,23 @@ def render(
     Returns:
         sRGB picture, uint8, shape (height, width, 3).
     """
-    fine = Camera(camera.width * samples, camera.height * samples, camera.focal_px * samples)
-    normals = vertex_normals(vertices, faces)
-    fragments = rasterise(fine.project(vertices), vertices[:, 2], faces, fine.width, fine.height)
-    if not len(fragments.pixel):
-        return to_srgb(background)
-    values = np.hstack([vertices, normals, colours, gloss[:, None]]).astype(np.float32)
-    point, normal, colour, shine = np.split(fragments.interpolate(faces, values), [3, 6, 9],
-                                            axis=1)
-    normal = unit(normal)
-    lamp = unit(np.array(light.towards_lamp, dtype=np.float32))
-    lit = _unshadowed(vertices, faces, point, normal, lamp)
-    open_sky = _openness(fragments, fine, samples)
-    # Light bends round skin a little: the edge of the shade is not at 90 degrees.
-    direct = np.clip((normal @ lamp + 0.15) / 1.15, 0.0, 1.0) * lit
-    up = (0.5 - 0.5 * normal[:, 1:2]) * open_sky[:, None]
-    down = (0.5 + 0.5 * normal[:, 1:2]) * open_sky[:, None]
-    irradiance = (direct[:, None] * np.array(light.lamp, dtype=np.float32)
-                  + up * np.array(light.above, dtype=np.float32)
-                  + down * np.array(light.below, dtype=np.float32))
-    irradiance = _scatter(irradiance, fragments, fine)
-    half = unit(lamp - unit(point))
-    highlight = np.clip((normal * half).sum(axis=1), 0.0, 1.0) ** 24 * lit
-    radiance = (colour * irradiance
-                + 0.16 * shine * highlight[:, None] * np.array(light.lamp, dtype=np.float32))
-
-    layer = np.zeros((fine.height * fine.width, 4), dtype=np.float32)
+    window = _Window.around(camera.project(vertices), camera, samples)
+    picture = to_srgb(background)
+    if window.empty:
+        return picture
+    corners = camera.project(vertices) * samples - [window.left, window.top]
+    fragments = rasterise(corners, vertices[:, 2], faces, window.width, window.height)
+    radiance = _shade(fragments, vertices, faces, colours, gloss, light, window)
+    layer = np.zeros((window.height * window.width, 4), dtype=np.float32)
     layer[fragments.pixel, :3] = to_display(radiance)
     layer[fragments.pixel, 3] = 1.0
-    layer = cv2.resize(layer.reshape(fine.height, fine.width, 4),
-                       (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    picture = layer[:, :, :3] + (1.0 - layer[:, :, 3:]) * to_display(background)
-    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    rows = slice(window.top // samples, (window.top + window.height) // samples)
+    columns = slice(window.left // samples, (window.left + window.width) // samples)
+    layer = cv2.resize(layer.reshape(window.height, window.width, 4), None, fx=1.0 / samples,
+                       fy=1.0 / samples, interpolation=cv2.INTER_AREA)
+    behind = picture[rows, columns] * (1.0 - layer[:, :, 3:])
+    picture[rows, columns] = layer[:, :, :3] * 255.0 + behind + 0.5
+    return picture
 
 
 def to_display(linear: np.ndarray) -> np.ndarray:
@@ -137,7 +122,60 @@ def room(camera: Camera, seed: int, wall: tuple[float, float, float]) -> np.ndar
     return cv2.resize(picture, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
 
 
-def _unshadowed(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray, normal: np.ndarray,
+@dataclass(frozen=True)
+class _Window:
+    """The part of the supersampled picture that the person fills [samples]."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    samples: int
+    focal: float
+
+    @classmethod
+    def around(cls, corners_px: np.ndarray, camera: Camera, samples: int) -> _Window:
+        """Fit a window, on whole pixels, around projected vertices."""
+        size = np.array([camera.width, camera.height])
+        low = np.clip(np.floor(corners_px.min(axis=0)) - 1, 0, size).astype(int)
+        high = np.clip(np.ceil(corners_px.max(axis=0)) + 1, 0, size).astype(int)
+        left, top = (int(value) * samples for value in low)
+        width, height = (int(value) * samples for value in high - low)
+        return cls(left, top, width, height, samples, camera.focal_px * samples)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is in the picture."""
+        return self.width == 0 or self.height == 0
+
+
+def _shade(
+    fragments: Fragments, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray,
+    gloss: np.ndarray, light: Light, window: _Window,
+) -> np.ndarray:
+    """Light that each fragment sends to the camera, linear RGB, shape (n, 3)."""
+    normals = vertex_normals(vertices, faces)
+    values = np.hstack([vertices, normals, colours, gloss[:, None]]).astype(np.float32)
+    point, normal, colour, shine = np.split(fragments.interpolate(faces, values), [3, 6, 9],
+                                            axis=1)
+    normal = unit(normal)
+    lamp = unit(np.array(light.towards_lamp, dtype=np.float32))
+    lamp_colour = np.array(light.lamp, dtype=np.float32)
+    lit = _unshadowed(vertices, faces, point, lamp)
+    # Light bends round skin a little: the edge of the shade is not at 90 degrees.
+    direct = np.clip((normal @ lamp + 0.15) / 1.15, 0.0, 1.0) * lit
+    up = 0.5 - 0.5 * normal[:, 1:2]
+    room_light = (up * np.array(light.above, dtype=np.float32)
+                  + (1.0 - up) * np.array(light.below, dtype=np.float32))
+    irradiance = direct[:, None] * lamp_colour
+    irradiance += _openness(fragments, window)[:, None] * room_light
+    irradiance = _scatter(irradiance, fragments, window)
+    half = unit(lamp - unit(point))
+    highlight = np.clip((normal * half).sum(axis=1), 0.0, 1.0) ** 24 * lit
+    return colour * irradiance + 0.16 * shine * highlight[:, None] * lamp_colour
+
+
+def _unshadowed(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray,
                 lamp: np.ndarray) -> np.ndarray:
     """Share of the lamp seen from each point, by a shadow map with soft edges."""
     right = unit(np.cross(lamp, np.array([0.0, 1.0, 0.0], dtype=np.float32)))
@@ -165,16 +203,16 @@ def _unshadowed(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray, norm
     return lit / 8.0
 
 
-def _openness(fragments: Fragments, camera: Camera, samples: int) -> np.ndarray:
+def _openness(fragments: Fragments, window: _Window) -> np.ndarray:
     """How open to the room each point is: skin lying deeper than its surroundings is not."""
-    shape = camera.height // samples, camera.width // samples
-    depth = np.zeros(camera.height * camera.width, dtype=np.float32)
+    shape = window.height // window.samples, window.width // window.samples
+    depth = np.zeros(window.height * window.width, dtype=np.float32)
     depth[fragments.pixel] = fragments.depth
-    mask = (depth > 0).astype(np.float32).reshape(camera.height, camera.width)
-    depth = depth.reshape(camera.height, camera.width)
+    depth = depth.reshape(window.height, window.width)
+    mask = (depth > 0).astype(np.float32)
     small_depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_AREA)
     small_mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA)
-    metre_px = camera.focal_px / samples / float(np.median(fragments.depth))
+    metre_px = window.focal / window.samples / float(np.median(fragments.depth))
     own = small_depth / np.maximum(small_mask, 1e-6)
     closed = np.zeros(shape, dtype=np.float32)
     for radius_m, strength in ((0.004, 0.5), (0.012, 0.6)):
@@ -182,26 +220,21 @@ def _openness(fragments: Fragments, camera: Camera, samples: int) -> np.ndarray:
         around = (cv2.GaussianBlur(small_depth, (0, 0), sigma)
                   / np.maximum(cv2.GaussianBlur(small_mask, (0, 0), sigma), 1e-6))
         closed += strength * np.clip((own - around) / radius_m, 0.0, 1.5)
-    openness = np.exp(-1.6 * closed)
-    openness = cv2.resize(openness, (camera.width, camera.height))
+    openness = cv2.resize(np.exp(-1.6 * closed), (window.width, window.height))
     return openness.ravel()[fragments.pixel]
 
 
-def _scatter(irradiance: np.ndarray, fragments: Fragments, camera: Camera) -> np.ndarray:
+def _scatter(irradiance: np.ndarray, fragments: Fragments, window: _Window) -> np.ndarray:
     """Let light travel a little under the skin, red the farthest."""
-    metre_px = camera.focal_px / float(np.median(fragments.depth))
-    rows, columns = np.divmod(fragments.pixel, camera.width)
-    top, left = rows.min(), columns.min()
-    shape = rows.max() - top + 1, columns.max() - left + 1
-    inside = (rows - top) * shape[1] + columns - left
-    mask = np.zeros(shape[0] * shape[1], dtype=np.float32)
-    mask[inside] = 1.0
+    metre_px = window.focal / float(np.median(fragments.depth))
+    plane = np.zeros((window.height * window.width, 4), dtype=np.float32)
+    plane[fragments.pixel, :3] = irradiance
+    plane[fragments.pixel, 3] = 1.0
+    plane = plane.reshape(window.height, window.width, 4)
     result = np.empty_like(irradiance, dtype=np.float32)
     for channel, distance_m in enumerate(_SCATTER_M):
-        plane = np.zeros_like(mask)
-        plane[inside] = irradiance[:, channel]
         sigma = max(distance_m * metre_px, 0.3)
-        blurred = cv2.GaussianBlur(plane.reshape(shape), (0, 0), sigma)
-        share = cv2.GaussianBlur(mask.reshape(shape), (0, 0), sigma)
-        result[:, channel] = (blurred / np.maximum(share, 1e-3)).ravel()[inside]
+        blurred = cv2.GaussianBlur(plane[:, :, [channel, 3]], (0, 0), sigma)
+        blurred = blurred.reshape(-1, 2)[fragments.pixel]
+        result[:, channel] = blurred[:, 0] / np.maximum(blurred[:, 1], 1e-3)
     return result

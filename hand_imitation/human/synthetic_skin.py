@@ -82,7 +82,7 @@ def _flush(body: Body, palmar: np.ndarray) -> np.ndarray:
     """Redness: finger tips and the heels of the hand inside, knuckles outside."""
     redness = np.zeros(len(body.vertices))
     for name, chain in CHAINS.items():
-        size = 0.011 if name == 'thumb' else 0.009
+        size = 0.012 if name == 'thumb' else 0.010
         redness += 0.9 * _near(body, body.joints[chain[3]], size)
         for landmark in chain[0 if name != 'thumb' else 1:3]:
             redness += 0.6 * (1.0 - palmar) * _near(body, body.joints[landmark], size)
@@ -105,15 +105,15 @@ def _creases(body: Body, palmar: np.ndarray) -> np.ndarray:
         if name in FINGERS:
             base = body.joints[chain[0]]
             direction = unit(body.joints[chain[1]] - base)
-            along = (body.vertices - base) @ direction - 0.017
+            along = (body.vertices - base) @ direction - 0.011
             ours = smoothstep(0.6, 0.9, body.weights[:, BONES.index(f'{name}1')])
             depth = np.maximum(depth, 0.8 * ours * palmar * np.exp(-(along / 0.0012) ** 2))
     palm = body.weights[:, BONES.index('palm')] + body.weights[:, BONES.index('thumb1')]
     for line in _PALM_CREASES_M:
         points = np.array(line) * [1.0, -1.0]
         distance = _distance_to_line(body.vertices[:, :2], points)
-        depth = np.maximum(depth, 0.75 * smoothstep(0.3, 0.7, palm) * smoothstep(0.5, 0.9, palmar)
-                           * np.exp(-(distance / 0.0011) ** 2))
+        depth = np.maximum(depth, 0.5 * smoothstep(0.3, 0.7, palm) * smoothstep(0.5, 0.9, palmar)
+                           * np.exp(-(distance / 0.0019) ** 2))
     return depth
 
 
@@ -130,7 +130,7 @@ def _nails(body: Body, normals: np.ndarray) -> np.ndarray:
         half_width = 0.0062 if name == 'thumb' else 0.0048 if name != 'little' else 0.004
         lateral = offset @ np.cross(direction, outward)
         on_back = smoothstep(0.45, 0.7, normals @ outward)
-        inside = smoothstep(1.15, 0.85, ((along + 0.0075) / 0.0075) ** 4
+        inside = smoothstep(1.15, 0.85, ((along + 0.0015) / 0.0075) ** 4
                             + (lateral / half_width) ** 4)
         ours = body.weights[:, BONES.index(f'{name}3')] > 0.8
         nails = np.maximum(nails, ours * on_back * inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -46,7 +47,7 @@ class CameraNode(LifecycleNode):
     the bit, as a frozen camera does, is not passed on: the arm then holds for lack of news.
     """
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('camera', **kwargs)
         self._settings: CameraParameters = declare(self, 'camera')['']
         self._health = health.Health(self)

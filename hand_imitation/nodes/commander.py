@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, TimeReference
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from hand_imitation.arm.audit import CommandAuditor
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.arm.safety import (
@@ -44,7 +46,7 @@ class CommanderNode(Node):
     silence means that it is dead.
     """
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('commander', **kwargs)
         parts = declare(self, 'commander')
         parameters: CommanderParameters = parts['']
@@ -62,7 +64,8 @@ class CommanderNode(Node):
         self._frame_stamp = None
         self._period_s = 1.0 / parts['safety'].rate_hz
         self._health = health.Health(self)
-        self._health.set(mode=self._mode, holds=0, reasons='')
+        self._auditor = CommandAuditor(self._table)
+        self._health.set(mode=self._mode, holds=0, limit_violations=0, reasons='')
         self._commands = self.create_publisher(
             JointTrajectory, topics.JOINT_TRAJECTORY, topics.QOS[topics.JOINT_TRAJECTORY])
         self._latency = self.create_publisher(
@@ -97,6 +100,8 @@ class CommanderNode(Node):
         self._measured = Measured(
             names=without_prefix(message.name, self._prefix), positions=message.position,
             received_s=time.monotonic())
+        self._auditor.measured(
+            self._measured.names, self._measured.positions, self._measured.received_s)
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._state = stop(self._state)
@@ -117,9 +122,11 @@ class CommanderNode(Node):
         return response
 
     def _step(self) -> None:
+        now_s = time.monotonic()
         self._state, command = self._filter.step(
-            self._state, self._target, self._measured, time.monotonic())
+            self._state, self._target, self._measured, now_s)
         if command.positions is not None:
+            self._auditor.command(self._table.names, command.positions, now_s)
             self._commands.publish(
                 trajectory_message(self._names, command.positions, self._period_s))
             self._health.tick('commands')
@@ -144,7 +151,10 @@ class CommanderNode(Node):
             self._holds += 1
         self._mode = command.mode
         self._health.set(
-            mode=command.mode, holds=self._holds, reasons='; '.join(command.reasons))
+            mode=command.mode, holds=self._holds, reasons='; '.join(command.reasons),
+            limit_violations=self._auditor.limit_violations)
+        if self._auditor.first is not None:
+            self._health.set(first_violation=self._auditor.first)
         words = [r.split()[0] for r in command.reasons]
         why = '; '.join(dict.fromkeys(REASONS[w] for w in words if w not in (
             'velocity', 'acceleration', 'clamped')))

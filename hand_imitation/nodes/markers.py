@@ -10,15 +10,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.projection import placed_points
+from hand_imitation.human.skeleton import BONES
 from hand_imitation.nodes import topics
 
-BONES = (
-    (0, 1), (1, 2), (2, 3), (3, 4), (0, 5), (5, 6), (6, 7), (7, 8), (5, 9), (9, 10), (10, 11),
-    (11, 12), (9, 13), (13, 14), (14, 15), (15, 16), (13, 17), (17, 18), (18, 19), (19, 20),
-    (0, 17),
-)
-"""Pairs of landmarks to draw lines between."""
-JOINTS_NAMESPACE = 'joints'
 _JOINT_COLOUR = ColorRGBA(r=0.95, g=0.35, b=0.15, a=1.0)
 _BONE_COLOUR = ColorRGBA(r=0.15, g=0.75, b=0.45, a=1.0)
 
@@ -38,7 +32,7 @@ def hand_markers(
     Returns:
         Markers in the camera's optical frame.
     """
-    joints, bones = _marker(0, JOINTS_NAMESPACE, stamp), _marker(1, 'bones', stamp)
+    joints, bones = _marker(0, 'joints', stamp), _marker(1, 'bones', stamp)
     if not observation.valid:
         joints.action = bones.action = Marker.DELETE
         return MarkerArray(markers=[joints, bones])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
@@ -40,7 +41,7 @@ class PolicyNode(Node):
     work, so that a slow inference delays nothing else.
     """
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('policy', **kwargs)
         parts = declare(self, 'policy')
         self._settings: PolicyParameters = parts['']

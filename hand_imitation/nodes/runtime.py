@@ -63,13 +63,17 @@ def run(
         rclpy.try_shutdown()
 
 
-def main_of(makers: Sequence[Callable[[], Node]]) -> None:
+def main_of(
+    makers: Sequence[Callable[[], Node]],
+    done: Callable[[Sequence[Node]], bool] | None = None,
+) -> None:
     """Run nodes as a program.
 
     Args:
         makers: As in `run`.
+        done: As in `run`.
     """
-    code = run(makers)
+    code = run(makers, done=done)
     sys.stdout.flush()
     sys.stderr.flush()
     # Native threads of MediaPipe and PyBullet may still hold on; everything of ours is closed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -36,7 +37,7 @@ class SimBridgeNode(Node):
     On silence the motors hold the last command, as position servos do.
     """
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('sim_bridge', **kwargs)
         self._settings: SimBridgeParameters = declare(self, 'sim_bridge')['']
         parameters = self._settings

@@ -1,0 +1,68 @@
+"""`hand-imitation predict`: the pose of the hand in single images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import typer
+
+from hand_imitation.arm.description import load_description
+from hand_imitation.arm.joint_table import JointTable
+from hand_imitation.frame_sources import read_image
+from hand_imitation.human.perception import StillPerception
+from hand_imitation.policy import load_policy
+from hand_imitation.policy.base import Policy
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help='Images, each judged alone.')],
+    policy: Annotated[str, typer.Option(help='Name of the policy.')] = 'geometric',
+) -> None:
+    """Print the joint angles of the hand in each image, one JSON object a line.
+
+    Angles are in the person's terms [rad]: positive is flexion, wrist and elbow are positive
+    towards the thumb of the hand seen. The exit code is 1 if any file could not be read.
+
+    Example: hand-imitation predict hand.jpg other.png
+    """
+    loaded = load_policy(policy, JointTable.from_urdf(load_description()))
+    perception = StillPerception()
+    failed = False
+    for file in files:
+        result = predict_file(file, perception, loaded)
+        failed = failed or 'error' in result
+        print(json.dumps(result), flush=True)
+    perception.close()
+    sys.exit(1 if failed else 0)
+
+
+def predict_file(file: Path, perception: StillPerception, policy: Policy) -> dict[str, Any]:
+    """Judge one image alone.
+
+    Args:
+        file: The image.
+        perception: Looks for the hand.
+        policy: Tells the joints; reset first, so that no image bears on another.
+
+    Returns:
+        What is printed for it.
+    """
+    picture = read_image(file)
+    if picture is None:
+        reason = 'is not an image that can be read' if file.is_file() else 'does not exist'
+        return {'file': str(file), 'error': f"'{file}' {reason}"}
+    observation = perception.observe(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    policy.reset()
+    targets = policy.act(observation, None, 0.0)
+    return {
+        'file': str(file),
+        'detected': observation.valid,
+        'handedness': observation.side if observation.valid else None,
+        'score': round(observation.score, 4) if observation.valid else None,
+        'joints': None if targets is None else {
+            name: round(value, 4) for name, value in targets.as_dict().items()},
+    }

@@ -1,0 +1,141 @@
+"""Runs the graph: starts the nodes, listens, and ends them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from hand_imitation.cli.processes import Children, set_ros_environment
+from hand_imitation.cli.report import run_progress
+from hand_imitation.cli.sim import SimOptions, node_parameters, write_parameters_file
+from hand_imitation.errors import UserError
+from hand_imitation.evaluation.run_statistics import RunStatistics
+from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
+from hand_imitation.nodes.monitor import MonitorNode
+
+EXIT_FAILED = 3
+_SETTLE_S = 0.7
+"""After the last picture, time for its command to come through."""
+_DISCOVERY_S = 0.5
+
+
+def run_sim(options: SimOptions, work: Path) -> tuple[dict[str, Any], int]:
+    """Run the simulation until the source ends, the time is up, or Ctrl-C.
+
+    Args:
+        options: What to run.
+        work: Folder for the bag, if one is asked for.
+
+    Returns:
+        The summary and the exit code.
+
+    Raises:
+        UserError: The same nodes run in this domain already.
+    """
+    set_ros_environment()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    statistics = RunStatistics('left' if options.side == 'left' else 'right', options.mirror)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    monitor = MonitorNode(
+        statistics, options.prefix, namespace=options.namespace or None)
+    spinning = threading.Event()
+    spinner = threading.Thread(target=_spin, args=(monitor, spinning), name='monitor')
+    spinner.start()
+    try:
+        stop.wait(_DISCOVERY_S)
+        if monitor.others():
+            raise UserError(
+                f'another run is in this ROS domain (nodes {", ".join(monitor.others())}): stop '
+                f'it, or set ROS_DOMAIN_ID to another number')
+        with Children() as children:
+            _start(children, options, work)
+            failure = _watch(children, monitor, statistics, options, stop)
+    finally:
+        spinning.set()
+        spinner.join()
+        monitor.destroy_node()
+        rclpy.try_shutdown()
+    if failure:
+        print(failure, file=sys.stderr)
+    summary = {
+        'source': options.source, 'policy': options.policy, 'side': options.side,
+        'mirror': options.mirror, **statistics.summary()}
+    return summary, EXIT_FAILED if failure else 0
+
+
+def _start(children: Children, options: SimOptions, work: Path) -> None:
+    """Start the processes: light nodes share one, PyBullet has its own."""
+    record = options.out is not None
+    parameters = work / 'parameters.yaml'
+    write_parameters_file(parameters, node_parameters(options, work if record else None))
+    arguments = ['--ros-args', '--params-file', str(parameters)]
+    if options.namespace:
+        arguments += ['-r', f'__ns:=/{options.namespace.strip("/")}']
+    modules = ['sim_bridge', 'pipeline']
+    modules += ['recorder'] if record else []
+    modules += ['viewer'] if options.view else []
+    for module in modules:
+        children.start(module, arguments)
+
+
+def _watch(
+    children: Children, monitor: MonitorNode, statistics: RunStatistics, options: SimOptions,
+    stop: threading.Event,
+) -> str:
+    """Show progress until it is over; return what went wrong, or ''."""
+    started_s: float | None = None
+    with run_progress(_expected_frames(options)) as show:
+        while not stop.wait(0.2):
+            show(statistics, monitor.health)
+            child = children.ended()
+            if child is not None:
+                if child.name == 'viewer' and child.process.returncode == 0:
+                    break
+                return (
+                    f'error: {child.name} ended with exit code {child.process.returncode}:\n'
+                    f'{child.last_words()}')
+            if started_s is None and statistics.frames > 0:
+                started_s = time.monotonic()
+            if monitor.source_ended:
+                stop.wait(_SETTLE_S)
+                break
+            if started_s is None or options.duration_s is None:
+                continue
+            if time.monotonic() - started_s >= options.duration_s:
+                break
+        show(statistics, monitor.health)
+    return ''
+
+
+def _expected_frames(options: SimOptions) -> int | None:
+    """How many pictures will be published, where that is known."""
+    loops = options.parameters['camera']['loop']
+    if options.source.startswith(TOPIC_PREFIX) or loops:
+        return None
+    source = open_source(options.source)
+    source.close()
+    if source.live or not source.frame_count:
+        return None
+    rate_hz = options.parameters['camera']['rate_hz'] or source.rate_hz
+    frames = source.frame_count * max(rate_hz, 30.0) / rate_hz
+    if options.duration_s is not None:
+        frames = min(frames, options.duration_s * max(rate_hz, 30.0))
+    return round(frames)
+
+
+def _spin(monitor: MonitorNode, over: threading.Event) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(monitor)
+    while not over.is_set():
+        executor.spin_once(timeout_sec=0.1)
+    executor.remove_node(monitor)

@@ -1,0 +1,87 @@
+"""The `monitor` node: listens to a run and feeds its statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, TimeReference
+from trajectory_msgs.msg import JointTrajectory
+
+from hand_imitation.evaluation.run_statistics import RunStatistics
+from hand_imitation.nodes import topics
+from hand_imitation.nodes.camera import ENDED
+from hand_imitation.nodes.messages import to_nanoseconds, without_prefix
+
+
+class MonitorNode(Node):
+    """Collects figures; publishes nothing.
+
+    Args:
+        statistics: Where they go.
+        prefix: Prefix of the joint names in messages.
+    """
+
+    def __init__(self, statistics: RunStatistics, prefix: str = '', **kwargs: Any) -> None:
+        super().__init__('monitor', **kwargs)
+        self._statistics = statistics
+        self._prefix = prefix
+        self.health: dict[str, str] = {}
+        self.source_ended = False
+        self.failure = ''
+        for kind, topic, callback in (
+            (TimeReference, topics.LATENCY, self._on_latency),
+            (PoseArray, topics.LANDMARKS, self._on_landmarks),
+            (JointTrajectory, topics.POLICY_TRAJECTORY, self._on_targets),
+            (JointState, topics.JOINT_STATES, self._on_joint_states),
+            (JointState, topics.TRUTH_JOINT_STATES, self._on_truth),
+            (DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics),
+        ):
+            self.create_subscription(kind, topic, callback, topics.deep(topic))
+
+    def others(self) -> list[str]:
+        """Names of nodes of ours that run already in this domain and namespace."""
+        namespace = self.get_namespace()
+        ours = {'camera', 'policy', 'commander', 'sim_bridge'}
+        return sorted(
+            name for name, space in self.get_node_names_and_namespaces()
+            if space == namespace and name in ours)
+
+    def _on_latency(self, message: TimeReference) -> None:
+        self._statistics.add_latency(
+            message.source, to_nanoseconds(message.time_ref),
+            to_nanoseconds(message.header.stamp))
+
+    def _on_landmarks(self, message: PoseArray) -> None:
+        points = np.array([
+            (p.position.x, p.position.y, p.position.z) for p in message.poses])
+        self._statistics.add_landmarks(
+            to_nanoseconds(message.header.stamp), points if len(points) else None)
+
+    def _on_targets(self, message: JointTrajectory) -> None:
+        self._statistics.add_estimate(
+            to_nanoseconds(message.header.stamp),
+            without_prefix(message.joint_names, self._prefix), message.points[0].positions)
+
+    def _on_joint_states(self, message: JointState) -> None:
+        self._statistics.add_measured(
+            to_nanoseconds(message.header.stamp), without_prefix(message.name, self._prefix),
+            message.position)
+
+    def _on_truth(self, message: JointState) -> None:
+        self._statistics.add_truth(
+            to_nanoseconds(message.header.stamp), message.name, message.position)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            name = status.name.rsplit('/', 1)[-1]
+            self.health[name] = status.message
+            values = {pair.key: pair.value for pair in status.values}
+            if name == 'commander':
+                self._statistics.holds = int(values.get('holds', 0))
+                self._statistics.limit_violations = int(values.get('limit_violations', 0))
+            if name == 'camera' and status.message == ENDED:
+                self.source_ended = True
