@@ -93,7 +93,7 @@ class Webcam:
 
     live = True
     frame_count = 0
-    truth = None
+    truth: Truth | None = None
 
     def __init__(self, source: str, capture_size: tuple[int, int]) -> None:
         self._device = f'/dev/video{source}' if source.isdigit() else source
@@ -183,7 +183,7 @@ class ImageFolder:
 
     live = False
     rate_hz = MIN_FILE_RATE_HZ
-    truth = None
+    truth: Truth | None = None
 
     def __init__(self, path: Path) -> None:
         self._files = sorted(p for p in path.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)

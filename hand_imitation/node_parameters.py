@@ -6,6 +6,7 @@ A node's parameters are one or more dataclasses, each under a prefix: `hands` of
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -142,13 +143,12 @@ def grouped(node: str, values: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {prefix: {} for prefix in classes}
     for key, value in values.items():
         prefix, _, name = key.rpartition('.')
-        if prefix not in classes or name not in classes[prefix].__dataclass_fields__:
-            known = [f'{p}.{f}'.lstrip('.') for p, c in classes.items()
-                     for f in c.__dataclass_fields__]
+        if prefix not in classes or name not in _field_names(classes[prefix]):
+            known = [f'{p}.{f}'.lstrip('.') for p, c in classes.items() for f in _field_names(c)]
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             raise UserError(f"node '{node}' has no parameter '{key}': did you mean '{near[0]}'?")
         parts[prefix][name] = value
-    result = {}
+    result: dict[str, Any] = {}
     for prefix, values_of_part in parts.items():
         try:
             result[prefix] = from_mapping(classes[prefix], values_of_part)
@@ -195,6 +195,11 @@ def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
 def is_ros_key(key: str) -> bool:
     """Tell whether a parameter belongs to ROS itself and not to a node of ours."""
     return key.split('.')[0] in _ROS_KEYS
+
+
+def _field_names(cls: type) -> list[str]:
+    """Names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(cls)]
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:

@@ -23,8 +23,9 @@ import numpy as np
 
 from hand_imitation.errors import UserError
 from hand_imitation.human import synthetic_motion as motion
+from hand_imitation.human.angles import WRIST
 from hand_imitation.human.synthetic import JOINTS, Person, View, rotation_xyz, true_angles
-from hand_imitation.human.synthetic_mesh import load_body, reshape
+from hand_imitation.human.synthetic_mesh import ELBOW, load_body, reshape
 from hand_imitation.human.synthetic_motion import Keyframe
 from hand_imitation.human.synthetic_raster import Camera
 from hand_imitation.human.synthetic_render import DAYLIGHT, LAMPLIGHT, Light, render, room
@@ -32,7 +33,7 @@ from hand_imitation.human.synthetic_skin import DARK_SKIN, LIGHT_SKIN, SkinTone,
 
 RATE_HZ = 30
 CAMERA = Camera(1280, 720, 1500.0)
-ELBOW_M = np.array([-0.03, 0.315, 0.74])
+WRIST_M = np.array([-0.03, 0.055, 0.74])
 QUALITY_CRF = 27
 
 
@@ -108,10 +109,12 @@ def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         body = reshape(load_body(scene.phenotype), scene.length, scene.girth)
         person = Person(body, 'right')
         colours, gloss = skin_colours(body, scene.tone, scene.seed)
+        forearm_m = np.linalg.norm(body.joints[WRIST] - body.joints[ELBOW])
+        elbow = WRIST_M + [0.0, forearm_m, 0.0]
         background = room(CAMERA, scene.seed, scene.wall)
         for i, (name, pose) in enumerate(motion.play(scene.keyframes, RATE_HZ)):
             offset, turn = motion.sway(i / RATE_HZ, scene.seed)
-            posed = person.pose(pose, View(ELBOW_M + offset, rotation_xyz(turn)))
+            posed = person.pose(pose, View(elbow + offset, rotation_xyz(turn)))
             picture = render(posed.vertices, person.faces, colours, gloss, CAMERA, scene.light,
                              background)
             yield name, picture, true_angles(posed.joints, 'right')

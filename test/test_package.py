@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import hand_imitation
 
@@ -137,3 +138,16 @@ def test_apache_license_in_full():
     text = (ROOT / 'LICENSE').read_text()
     assert 'Apache License' in text and 'END OF TERMS AND CONDITIONS' in text
     assert manifest().findtext('license') == 'Apache-2.0'
+
+
+def test_rviz_shows_topics_of_ours_with_their_quality_of_service():
+    """A best-effort publisher and a reliable subscriber would show nothing."""
+    pytest.importorskip('rclpy')
+    from hand_imitation.nodes import topics
+
+    config = yaml.safe_load((ROOT / 'config' / 'hand_imitation.rviz').read_text())
+    shown = {display['Topic']['Value']: display['Topic']['Reliability Policy']
+             for display in config['Visualization Manager']['Displays'] if 'Topic' in display}
+    assert set(shown) == {topics.MARKERS, topics.IMAGE, topics.ARM_IMAGE}
+    for topic, reliability in shown.items():
+        assert topics.QOS[topic].reliability.name == reliability.upper().replace(' ', '_')

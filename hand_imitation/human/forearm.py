@@ -94,7 +94,7 @@ def _forearm_centres(
     offset = _ycrcb(image_rgb[clipped[..., 1], clipped[..., 0]]) - skin[0]
     distance = np.sqrt(np.einsum('...i,ij,...j->...', offset, skin[1], offset))
     is_skin = (distance < _MAX_COLOUR_DISTANCE) & inside
-    centres = []
+    centres: list[np.ndarray] = []
     expected = len(_RAY_ANGLES) / 2.0
     for ring, radius in enumerate(_RING_RADII):
         run = _nearest_run(is_skin[ring], expected)

@@ -12,6 +12,8 @@ from hand_imitation.human.angles import FINGERS
 from hand_imitation.human.synthetic import Pose
 
 _REST_SPREAD_RAD = {'index': 0.13, 'middle': 0.02, 'ring': -0.10, 'little': -0.26}
+_REST_RAD = {'index': (0.10, 0.20), 'middle': (0.10, 0.36), 'ring': (0.16, 0.32),
+             'little': (0.08, 0.28)}
 _CLOSED_RAD = {'proximal': 1.22, 'distal': 1.52}
 _FIST_RAD = {'proximal': 1.42, 'distal': 1.55}
 # Tendons and habit: a finger that closes takes its neighbours along.
@@ -64,8 +66,7 @@ def rest() -> Pose:
     """Open hand at ease."""
     angles = {}
     for name in FINGERS:
-        angles[f'{name}_proximal'] = 0.10
-        angles[f'{name}_distal'] = 0.26
+        angles[f'{name}_proximal'], angles[f'{name}_distal'] = _REST_RAD[name]
     angles['thumb_distal'] = 0.15
     return Pose(angles, _REST_SPREAD_RAD)
 

@@ -10,6 +10,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState, TimeReference
 
 from hand_imitation.errors import UserError
@@ -55,8 +56,9 @@ class CameraNode(LifecycleNode):
         self._source: FrameSource | None = None
         self._thread: threading.Thread | None = None
         self._halt = threading.Event()
+        self._user_error: UserError | None = None
         self._last_picture: np.ndarray | None = None
-        self._topic_subscription = None
+        self._topic_subscription: Subscription | None = None
         self.ended = False
         overridable = QoSOverridingOptions.with_default_policies()
 
@@ -74,7 +76,6 @@ class CameraNode(LifecycleNode):
             self._autostart()
 
     def _autostart(self) -> None:
-        self._user_error: UserError | None = None
         self.trigger_configure()
         if self._user_error is not None:
             error, self._user_error = self._user_error, None

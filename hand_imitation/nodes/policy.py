@@ -14,6 +14,7 @@ from visualization_msgs.msg import MarkerArray
 
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
+from hand_imitation.human.angles import Side
 from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.perception import StreamPerception
 from hand_imitation.node_parameters import PolicyParameters
@@ -45,6 +46,7 @@ class PolicyNode(Node):
         super().__init__('policy', **kwargs)
         parts = declare(self, 'policy')
         self._settings: PolicyParameters = parts['']
+        self._side: Side = 'left' if self._settings.side == 'left' else 'right'
         self._table = JointTable.from_urdf(load_description(self._settings.side))
         self._policy = load_policy(self._settings.policy, self._table, parts)
         self._perception = StreamPerception(parts['perception'])
@@ -129,7 +131,7 @@ class PolicyNode(Node):
         targets = self._policy.act(
             observation, self._joint_positions, to_seconds(clock.now()))
         if targets is not None:
-            in_arm = in_arm_terms(targets, self._settings.side, self._settings.mirror)
+            in_arm = in_arm_terms(targets, self._side, self._settings.mirror)
             names = [f'{self._settings.prefix}{name}' for name in in_arm.names]
             self._targets.publish(
                 trajectory_message(names, in_arm.positions_rad, stamp=stamp))
