@@ -44,6 +44,7 @@ EXTRAS = {
         'ruff==0.17.6',
         'mypy==2.4.1',
         'types-PyYAML',
+        'types-setuptools',
         'colcon-ros==0.5.0',
         'setuptools<80',  # from 80 on, colcon build --symlink-install fails
         'wheel',
@@ -102,7 +103,7 @@ setup(
     entry_points={
         'console_scripts': [
             'hand-imitation = hand_imitation.cli:main',
-            *(f'{node} = hand_imitation.nodes.{node}:main' for node in NODES),
+            *(f'{node} = hand_imitation.nodes.start:{node}' for node in NODES),
         ],
     },
 )

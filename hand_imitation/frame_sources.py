@@ -259,7 +259,7 @@ def _load_truth(video: Path) -> Truth | None:
             raise ValueError('too large')
         data = json.loads(path.read_text())
         names = tuple(str(name) for name in data['joints'])
-        positions = np.array(data['positions_rad'], dtype=float)
+        positions = np.array(data['angles_rad'], dtype=float)
         if positions.ndim != 2 or positions.shape[1] != len(names):
             raise ValueError('rows and joints do not match')
         if hashlib.sha256(video.read_bytes()).hexdigest() != data['sha256']:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     LogInfo,
@@ -24,7 +25,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from hand_imitation.arm.description import load_description
 from hand_imitation.node_parameters import read_parameters_file
-from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'hand_imitation'
 SHARE = Path(get_package_share_directory(PACKAGE))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 
 from hand_imitation.errors import UserError
 from hand_imitation.human import synthetic_motion as motion
@@ -34,12 +35,23 @@ from hand_imitation.human.synthetic_skin import DARK_SKIN, LIGHT_SKIN, SkinTone,
 RATE_HZ = 30
 CAMERA = Camera(1280, 720, 1500.0)
 WRIST_M = np.array([-0.03, 0.055, 0.74])
-QUALITY_CRF = 27
+QUALITY_CRF = 24
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One person, one room, and what the person does."""
+    """One person, one room, and what the person does.
+
+    Attributes:
+        phenotype: For `load_body`.
+        length: For `reshape`.
+        girth: For `reshape`.
+        tone: The person's skin.
+        light: How the room is lit.
+        wall: The room's colour, linear RGB.
+        seed: For the skin's pattern, the things in the room and the sway of the arm.
+        keyframes: What the person does.
+    """
 
     phenotype: dict[str, float]
     length: dict[str, float]
@@ -130,6 +142,8 @@ def write(out: Path) -> None:
     with av.open(str(clip), 'w') as container:
         stream = container.add_stream('libx264', rate=RATE_HZ)
         stream.width, stream.height, stream.pix_fmt = CAMERA.width, CAMERA.height, 'yuv420p'
+        # What the conversion from RGB really is; players would guess another for this size.
+        stream.codec_context.colorspace = Colorspace.ITU601
         # One thread: the number of threads changes the bytes.
         stream.options = {'crf': str(QUALITY_CRF), 'preset': 'slow', 'threads': '1',
                           'movflags': '+faststart'}

@@ -9,17 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
-
 from hand_imitation.cli.processes import Children, set_ros_environment
 from hand_imitation.cli.report import run_progress
 from hand_imitation.cli.sim import SimOptions, node_parameters, write_parameters_file
 from hand_imitation.errors import UserError
 from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
-from hand_imitation.nodes.monitor import MonitorNode
+from hand_imitation.nodes.monitor import MonitorNode, listening
 
 EXIT_FAILED = 3
 _SETTLE_S = 0.7
@@ -45,13 +41,7 @@ def run_sim(options: SimOptions, work: Path) -> tuple[dict[str, Any], int]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     statistics = RunStatistics('left' if options.side == 'left' else 'right', options.mirror)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    monitor = MonitorNode(
-        statistics, options.prefix, namespace=options.namespace or None)
-    spinning = threading.Event()
-    spinner = threading.Thread(target=_spin, args=(monitor, spinning), name='monitor')
-    spinner.start()
-    try:
+    with listening(statistics, options.prefix, options.namespace) as monitor:
         stop.wait(_DISCOVERY_S)
         if monitor.others():
             raise UserError(
@@ -60,11 +50,6 @@ def run_sim(options: SimOptions, work: Path) -> tuple[dict[str, Any], int]:
         with Children() as children:
             _start(children, options, work)
             failure = _watch(children, monitor, statistics, options, stop)
-    finally:
-        spinning.set()
-        spinner.join()
-        monitor.destroy_node()
-        rclpy.try_shutdown()
     if failure:
         print(failure, file=sys.stderr)
     summary = {
@@ -132,10 +117,3 @@ def _expected_frames(options: SimOptions) -> int | None:
         frames = min(frames, options.duration_s * max(rate_hz, 30.0))
     return round(frames)
 
-
-def _spin(monitor: MonitorNode, over: threading.Event) -> None:
-    executor = SingleThreadedExecutor()
-    executor.add_node(monitor)
-    while not over.is_set():
-        executor.spin_once(timeout_sec=0.1)
-    executor.remove_node(monitor)

@@ -22,6 +22,10 @@ _STILL_PADDINGS = (1.0 / 3.0, 5.0 / 6.0)
 The landmarker's palm detector wants room around the hand: on 100x100 photographs padding raised
 detection from 90% to 99.8%.
 """
+_WARM_UP_MS = 0
+"""Stamp of the picture that warms the landmarker up; stamps in a stream must increase."""
+_BRIDGED_S = 0.3
+"""A hand is remembered this long: the landmarker misses a picture when it leaps to another."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,9 @@ class StreamPerception:
             self._parameters, stream=True,
             detection=self._parameters.detection_confidence,
             presence=self._parameters.presence_confidence)
-        self._last_stamp_ms = -1
+        self._last_stamp_ms = _WARM_UP_MS
         self._followed: _Candidate | None = None
+        self._hand_seen_s = -np.inf
         self._forearm: np.ndarray | None = None
         self._forearm_seen_s = -np.inf
         self._unsettled_until_s = -np.inf
@@ -100,20 +105,22 @@ class StreamPerception:
         if stamp_ms - self._last_stamp_ms > 60_000:
             stamp_ms = self._last_stamp_ms + 33
         self._last_stamp_ms = stamp_ms
-        candidates = self._landmarker.look(image_rgb, stamp_ms)
-        before, self._followed = self._followed, self._choose(candidates)
-        if self._followed is None:
+        if not 0.0 <= stamp_s - self._hand_seen_s <= _BRIDGED_S:
+            self._followed = None
+        hand = self._choose(self._landmarker.look(image_rgb, stamp_ms))
+        if hand is None:
             return HandObservation(valid=False, stamp_s=stamp_s, image=image_rgb)
-        if before is not None and self._jumped(before, self._followed):
+        if self._followed is not None and self._jumped(self._followed, hand):
             self._unsettled_until_s = stamp_s + self._parameters.settle_s
             self._forearm = None
-        seen = forearm_direction(image_rgb, self._followed.image_points)
+        self._followed, self._hand_seen_s = hand, stamp_s
+        seen = forearm_direction(image_rgb, hand.image_points)
         if seen is not None:
             self._forearm, self._forearm_seen_s = seen, stamp_s
         elif not 0.0 <= stamp_s - self._forearm_seen_s <= self._parameters.forearm_memory_s:
             self._forearm = None
         settled = not stamp_s < self._unsettled_until_s
-        return _observation(self._followed, self._forearm, stamp_s, image_rgb, settled)
+        return _observation(hand, self._forearm, stamp_s, image_rgb, settled)
 
     def close(self) -> None:
         """Free the landmarker."""
@@ -211,7 +218,7 @@ class _Landmarker:
             )
             self._landmarker = vision.HandLandmarker.create_from_options(options)
             # The first inference is slow and noisy; have it over with before a frame counts.
-            self.look(np.zeros((64, 64, 3), np.uint8), 0)
+            self.look(np.zeros((64, 64, 3), np.uint8), _WARM_UP_MS)
 
     def look(self, image_rgb: np.ndarray, stamp_ms: int | None) -> list[_Candidate]:
         """Hands in an image; `stamp_ms` is used in a stream only."""

@@ -28,6 +28,20 @@ DIP_PER_PIP = 0.7
 
 _SOLVER_ROUNDS = 6
 
+# How far each finger's plane of bending turns towards the thumb's base, so that the tips of a
+# fist come together over the scaphoid instead of pointing straight down [rad].
+_CONVERGENCE_RAD = {'index': -0.03, 'middle': 0.02, 'ring': 0.08, 'little': 0.16}
+
+_THUMB_BENDS_TO = np.array([-0.88, -0.24, -0.35])
+"""Where anny's thumb bends to, in the rest frame: across the palm, the nail looking back."""
+_THUMB_AZIMUTH_RAD = 0.9
+"""Direction of the thumb's metacarpal in the palm's plane, from the fingers' direction."""
+_THUMB_LIFT_RAD = 0.5
+_THUMB_LIFT_SHARE = 0.3
+"""Elevation of the metacarpal: at thumb_proximal 0, and how much of thumb_proximal it takes."""
+_THUMB_ROLL = -0.5
+"""How far the thumb rolls about its length for each radian it goes across the palm."""
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -54,7 +68,8 @@ class View:
 
     Attributes:
         elbow_m: Elbow in the camera's optical frame, shape (3,) [m].
-        rotation: Turns the upright arm, palm to the camera, about its elbow, shape (3, 3).
+        rotation: Turns the upright arm, palm to the camera, about its elbow, shape (3, 3); for
+            a left hand the turn is mirrored with the hand.
     """
 
     elbow_m: np.ndarray
@@ -203,20 +218,6 @@ class Person:
         weights = self.body.weights
         blended = (weights @ rotations.reshape(len(BONES), 9)).reshape(-1, 3, 3)
         return (np.einsum('vij,vj->vi', blended, self.body.vertices) + weights @ offsets)
-
-
-# How far each finger's plane of bending turns towards the thumb's base, so that the tips of a
-# fist come together over the scaphoid instead of pointing straight down [rad].
-_CONVERGENCE_RAD = {'index': -0.03, 'middle': 0.02, 'ring': 0.08, 'little': 0.16}
-
-_THUMB_BENDS_TO = np.array([-0.88, -0.24, -0.35])
-"""Where anny's thumb bends to, in the rest frame: across the palm, the nail looking back."""
-_THUMB_AZIMUTH_RAD = 0.9
-"""Direction of the thumb's metacarpal in the palm's plane, from the fingers' direction."""
-_THUMB_LIFT_RAD = 0.5
-_THUMB_LIFT_SHARE = 0.3
-"""Elevation of the metacarpal: at thumb_proximal 0, and how much of thumb_proximal it takes."""
-_THUMB_ROLL = -0.5
 
 
 def true_angles(joints: np.ndarray, side: Side) -> np.ndarray:

@@ -118,8 +118,8 @@ def rasterise(
     winner = np.full(width * height, -1, dtype=np.int64)
     wins = np.flatnonzero(distance == nearest[pixel])
     winner[pixel[wins]] = wins
-    winner = winner[winner >= 0]
-    return Fragments(pixel[winner], face[winner], weights[winner], distance[winner])
+    seen_by = winner[winner >= 0]
+    return Fragments(pixel[seen_by], face[seen_by], weights[seen_by], distance[seen_by])
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

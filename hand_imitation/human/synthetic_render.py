@@ -70,10 +70,10 @@ def render(
     layer[fragments.pixel, 3] = 1.0
     rows = slice(window.top // samples, (window.top + window.height) // samples)
     columns = slice(window.left // samples, (window.left + window.width) // samples)
-    layer = cv2.resize(layer.reshape(window.height, window.width, 4), None, fx=1.0 / samples,
+    shown = cv2.resize(layer.reshape(window.height, window.width, 4), None, fx=1.0 / samples,
                        fy=1.0 / samples, interpolation=cv2.INTER_AREA)
-    behind = picture[rows, columns] * (1.0 - layer[:, :, 3:])
-    picture[rows, columns] = layer[:, :, :3] * 255.0 + behind + 0.5
+    behind = picture[rows, columns] * (1.0 - shown[:, :, 3:])
+    picture[rows, columns] = shown[:, :, :3] * 255.0 + behind + 0.5
     return picture
 
 
@@ -114,7 +114,8 @@ def room(camera: Camera, seed: int, wall: tuple[float, float, float]) -> np.ndar
         edge = side * width + 6
         while edge < (side + 0.28) * width:
             thing_width, thing_height = random.integers(7, 20), random.integers(16, 52)
-            colour = [float(c) for c in random.uniform(0.03, 0.40, size=3)]
+            grey = random.uniform(0.05, 0.35)
+            colour = [float(c) for c in grey * random.uniform(0.6, 1.3, size=3)]
             cv2.rectangle(picture, (int(edge), shelf - int(thing_height)),
                           (int(edge + thing_width), shelf), colour, -1)
             edge += thing_width + random.integers(2, 16)
@@ -206,9 +207,9 @@ def _unshadowed(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray,
 def _openness(fragments: Fragments, window: _Window) -> np.ndarray:
     """How open to the room each point is: skin lying deeper than its surroundings is not."""
     shape = window.height // window.samples, window.width // window.samples
-    depth = np.zeros(window.height * window.width, dtype=np.float32)
-    depth[fragments.pixel] = fragments.depth
-    depth = depth.reshape(window.height, window.width)
+    flat = np.zeros(window.height * window.width, dtype=np.float32)
+    flat[fragments.pixel] = fragments.depth
+    depth = flat.reshape(window.height, window.width)
     mask = (depth > 0).astype(np.float32)
     small_depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_AREA)
     small_mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA)
@@ -227,14 +228,14 @@ def _openness(fragments: Fragments, window: _Window) -> np.ndarray:
 def _scatter(irradiance: np.ndarray, fragments: Fragments, window: _Window) -> np.ndarray:
     """Let light travel a little under the skin, red the farthest."""
     metre_px = window.focal / float(np.median(fragments.depth))
-    plane = np.zeros((window.height * window.width, 4), dtype=np.float32)
-    plane[fragments.pixel, :3] = irradiance
-    plane[fragments.pixel, 3] = 1.0
-    plane = plane.reshape(window.height, window.width, 4)
+    flat = np.zeros((window.height * window.width, 4), dtype=np.float32)
+    flat[fragments.pixel, :3] = irradiance
+    flat[fragments.pixel, 3] = 1.0
+    plane = flat.reshape(window.height, window.width, 4)
     result = np.empty_like(irradiance, dtype=np.float32)
     for channel, distance_m in enumerate(_SCATTER_M):
         sigma = max(distance_m * metre_px, 0.3)
         blurred = cv2.GaussianBlur(plane[:, :, [channel, 3]], (0, 0), sigma)
-        blurred = blurred.reshape(-1, 2)[fragments.pixel]
-        result[:, channel] = blurred[:, 0] / np.maximum(blurred[:, 1], 1e-3)
+        value, share = blurred.reshape(-1, 2)[fragments.pixel].T
+        result[:, channel] = value / np.maximum(share, 1e-3)
     return result

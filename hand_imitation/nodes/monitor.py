@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState, TimeReference
 from trajectory_msgs.msg import JointTrajectory
 
@@ -85,3 +91,39 @@ class MonitorNode(Node):
                 self._statistics.limit_violations = int(values.get('limit_violations', 0))
             if name == 'camera' and status.message == ENDED:
                 self.source_ended = True
+
+
+@contextlib.contextmanager
+def listening(
+    statistics: RunStatistics, prefix: str = '', namespace: str = '',
+) -> Iterator[MonitorNode]:
+    """Run a monitor on a thread of its own; signals are left to the caller.
+
+    Args:
+        statistics: Where the figures go.
+        prefix: Prefix of the joint names in messages.
+        namespace: Namespace of the run, or ''.
+
+    Yields:
+        The monitor.
+    """
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    monitor = MonitorNode(statistics, prefix, namespace=namespace or None)
+    over = threading.Event()
+
+    def spin() -> None:
+        executor = SingleThreadedExecutor()
+        executor.add_node(monitor)
+        while not over.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        executor.remove_node(monitor)
+
+    thread = threading.Thread(target=spin, name='monitor')
+    thread.start()
+    try:
+        yield monitor
+    finally:
+        over.set()
+        thread.join()
+        monitor.destroy_node()
+        rclpy.try_shutdown()

@@ -16,6 +16,9 @@ from rclpy.signals import SignalHandlerOptions
 from hand_imitation.errors import UserError
 
 EXIT_BAD_INPUT = 2
+# Several threads hand one frame on to each other, and each may have to wait this long for the
+# interpreter lock. Python's default is 5 ms.
+_SWITCH_INTERVAL_S = 0.0005
 
 
 def run(
@@ -35,6 +38,7 @@ def run(
     Returns:
         Exit code: 0, or 2 where the user must mend something.
     """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
