@@ -37,6 +37,9 @@ from hand_imitation.nodes.runtime import main_of
 
 ENDED = 'the file has ended'
 _RETRY_S = 1.0
+_READ_AHEAD_S = 0.012
+"""How long before its time a file's picture is decoded: after the last one has been processed,
+since both want all cores."""
 _BLACK = 6.0
 """A picture whose brightest parts stay below this (of 255) is black."""
 
@@ -177,6 +180,9 @@ class CameraNode(LifecycleNode):
         picture: np.ndarray | None = None
         index, sent, start_s = -1, 0, time.monotonic()
         while not self._halt.is_set():
+            due_s = start_s + sent / rate_hz
+            if self._halt.wait(max(due_s - _READ_AHEAD_S - time.monotonic(), 0.0)):
+                return
             wanted = int(sent * file_rate_hz / rate_hz + 1e-6)
             while index < wanted:
                 picture = source.read()
@@ -190,13 +196,12 @@ class CameraNode(LifecycleNode):
                 source.rewind()
                 index, sent, start_s = -1, 0, time.monotonic()
                 continue
-            late_s = time.monotonic() - (start_s + sent / rate_hz)
-            if late_s < 0.0:
-                if self._halt.wait(-late_s):
-                    return
-            elif late_s > 1.0 / rate_hz:
+            late_s = time.monotonic() - due_s
+            if late_s > 1.0 / rate_hz:
                 # A burst to catch up would lose pictures; play on from here instead.
                 start_s += late_s
+            elif self._halt.wait(max(-late_s, 0.0)):
+                return
             self._publish(picture, self.get_clock().now().to_msg(), index)
             self._health.state(health.OK, 'playing')
             sent += 1
