@@ -6,27 +6,17 @@ import sys
 
 import typer
 
-from hand_imitation.cli import doctor, predict, sim
+from hand_imitation.cli.doctor import doctor
 from hand_imitation.errors import UserError
 
-EXIT_NEGATIVE = 1
 EXIT_BAD_INPUT = 2
-EXIT_FAILED = 3
 EXIT_INTERRUPTED = 130
-
-app = typer.Typer(
-    help='A robotic arm with a five-fingered hand that imitates a human hand seen by a camera.',
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    context_settings={'help_option_names': ['-h', '--help']})
-app.command('sim')(sim.sim)
-app.command('predict')(predict.predict)
-app.command('doctor')(doctor.doctor)
 
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line and exit code 2."""
     try:
-        app()
+        _app()()
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
@@ -37,3 +27,28 @@ def main() -> None:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _app() -> typer.Typer:
+    """Make the application; `doctor` is there even where packages are missing."""
+    app = typer.Typer(
+        help='A robotic arm with a five-fingered hand that imitates a human hand seen by a '
+        'camera.', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        context_settings={'help_option_names': ['-h', '--help']})
+
+    @app.callback()
+    def commands() -> None:
+        """Keep the commands apart even when there is one only."""
+
+    app.command('doctor')(doctor)
+    try:
+        from hand_imitation.cli.predict import predict
+        from hand_imitation.cli.sim import sim
+    except ImportError as error:
+        if sys.argv[1:2] != ['doctor']:
+            raise UserError(
+                f"{error}: run 'hand-imitation doctor', which says how to mend it") from error
+        return app
+    app.command('sim')(sim)
+    app.command('predict')(predict)
+    return app

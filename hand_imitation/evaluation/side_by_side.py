@@ -22,8 +22,8 @@ from hand_imitation.evaluation.bag import messages, stamp_ns
 from hand_imitation.human.projection import projected
 from hand_imitation.human.skeleton import BONES
 
-HEIGHT = 540
-_ARM_WIDTH = 720
+HEIGHT = 480
+_ARM_WIDTH = 640
 _BAR = 44
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK = (235, 235, 235)

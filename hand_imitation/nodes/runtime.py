@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -62,8 +63,11 @@ def run(
         stop.set()
         for thread in threads:
             thread.join(timeout=5.0)
-        for node in nodes:
-            _close(node)
+        while nodes:
+            _close(nodes.pop())
+        # The state machine of a lifecycle node is freed with the object only, and without that
+        # Fast DDS leaves its shared memory behind.
+        gc.collect()
         rclpy.try_shutdown()
 
 

@@ -25,6 +25,8 @@ from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
 JOINTS = (*HAND_JOINTS, 'wrist', 'elbow')
 _PARENTS = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 """Landmark at the near end of the bone that ends at landmark 1, 2, .. 20."""
+_MAX_LEAN_RAD = np.radians(150.0)
+"""Nearer to straight down, left and right are a hair apart and the arm would swing over."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ def image_terms(observation: HandObservation, side: Side) -> np.ndarray:
     palm, forearm = palm_direction(observation.world_points), observation.forearm_direction
     wrist = lean_between(forearm, palm) if palm is not None and forearm is not None else np.nan
     elbow = lean_from_vertical(forearm) if forearm is not None else np.nan
+    if abs(elbow) > _MAX_LEAN_RAD:
+        elbow = np.nan
     return np.array([*finger_angles(observation.world_points, side), wrist, elbow])
 
 
