@@ -240,7 +240,7 @@ def shrunk(picture: np.ndarray, width: int) -> np.ndarray:
     """
     if width <= 0 or picture.shape[1] <= width:
         return picture
-    height = round(picture.shape[0] * width / picture.shape[1])
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
@@ -262,9 +262,11 @@ def _load_truth(video: Path) -> Truth | None:
         positions = np.array(data['angles_rad'], dtype=float)
         if positions.ndim != 2 or positions.shape[1] != len(names):
             raise ValueError('rows and joints do not match')
+        if not np.isfinite(positions).all():
+            raise ValueError('an angle is not finite')
         if hashlib.sha256(video.read_bytes()).hexdigest() != data['sha256']:
             raise ValueError('it belongs to another video (the SHA-256 differs)')
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"the truth beside the video, '{path}', cannot be used: {error}; make it anew or "
             f'remove it'

@@ -180,11 +180,11 @@ def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
             )
         if not isinstance(body, dict) or set(body) != {'ros__parameters'}:
             raise UserError(f"{path}: section '{section}' must hold 'ros__parameters:' alone")
-        flat = {
-            key: value for key, value in _flattened(body['ros__parameters'] or {})
-            if key.split('.')[0] not in _ROS_KEYS
-        }
         try:
+            flat = {
+                key: value for key, value in _flattened(body['ros__parameters'] or {})
+                if not is_ros_key(key)
+            }
             grouped(node, flat)
         except UserError as error:
             raise UserError(f'{path}: {error}') from error
@@ -202,18 +202,33 @@ def _field_names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases, which ROS refuses too and which can multiply without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem='an alias is not allowed', problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
 def _load_yaml(path: Path) -> dict[str, Any]:
     """Load a YAML file whose top is a mapping."""
     try:
-        if path.stat().st_size > _MAX_YAML_BYTES:
+        with path.open('rb') as file:
+            content = file.read(_MAX_YAML_BYTES + 1)
+        if len(content) > _MAX_YAML_BYTES:
             raise UserError(f"parameters file '{path}' is larger than 1 MB: give a smaller one")
-        loaded = yaml.safe_load(path.read_text())
+        loaded = yaml.load(content.decode(), Loader=_PlainLoader)
     except OSError as error:
         raise UserError(
-            f"parameters file '{path}' cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+            f"parameters file '{path}' cannot be read ({error.strerror}): give a YAML file"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = ' '.join(str(error).split())
-        raise UserError(f"parameters file '{path}' is not YAML: {line[:200]}") from error
+        raise UserError(
+            f"parameters file '{path}' is not plain YAML ({line[:200]}): compare it with "
+            f'config/hand_imitation.yaml') from error
     if not isinstance(loaded, dict):
         raise UserError(
             f"parameters file '{path}' holds no sections: start from config/hand_imitation.yaml")

@@ -80,7 +80,7 @@ def first_keyframes() -> list[Keyframe]:
     keys = [Keyframe('rest', motion.rest(), 0.0, 0.8)]
     for finger in ('thumb', 'index', 'middle', 'ring', 'little'):
         keys += there_and_back(f'close {finger}', motion.close_fingers(finger), 0.55)
-    keys += there_and_back('fist', motion.fist(), 0.6, hold_s=0.5)
+    keys += fist()
     keys += there_and_back('spread', motion.spread(), 0.4, hold_s=0.4)
     return keys + swing('wrist', 0.40, 0.55) + swing('elbow', 0.48, 0.75)
 
@@ -89,15 +89,29 @@ def second_keyframes() -> list[Keyframe]:
     """Digits, pinch, a rolling fist, wrist, elbow."""
     keys = [Keyframe('rest', motion.rest(), 0.0, 0.4)]
     for number in range(1, 6):
-        keys.append(Keyframe(f'digit {number}', motion.digit(number), 0.5, 0.5))
+        name, pose = f'digit {number}', motion.digit(number)
+        if number == 2:
+            # The middle finger comes out from under the thumb.
+            keys.append(Keyframe(name, motion.thumb_off(motion.digit(1)), 0.25, 0.0))
+            keys.append(Keyframe(name, motion.thumb_off(pose), 0.35, 0.0))
+            keys.append(Keyframe(name, pose, 0.25, 0.4))
+        else:
+            keys.append(Keyframe(name, pose, 0.5, 0.5))
     keys += there_and_back('pinch', motion.pinch(), 0.5, hold_s=0.4)
     order = ('little', 'ring', 'middle', 'index')
     for count in range(1, 5):
         closed = motion.close_fingers(*order[:count])
         keys.append(Keyframe('roll', closed, 0.32, 0.0))
-    keys += there_and_back('fist', motion.fist(), 0.4, hold_s=0.4)
+    keys += fist()
     keys += swing('wrist', 0.40, 0.5) + swing('elbow', 0.48, 0.75)
     return [*keys, Keyframe('rest', motion.rest(), 0.2, 0.3)]
+
+
+def fist() -> list[Keyframe]:
+    """Close the fingers, then the thumb over them, and open again."""
+    fingers = motion.thumb_off(motion.fist())
+    return [Keyframe('fist', fingers, 0.45, 0.0), Keyframe('fist', motion.fist(), 0.3, 0.4),
+            Keyframe('fist', fingers, 0.25, 0.0), Keyframe('fist', motion.rest(), 0.5, 0.15)]
 
 
 def there_and_back(name: str, pose: motion.Pose, move_s: float,

@@ -131,6 +131,7 @@ class Projector:
         self._clock = node.get_clock()
         self._publisher = node.create_publisher(Image, topic, topics.QOS[topics.IMAGE])
         self._pictures: Iterator[np.ndarray] = iter(())
+        self._last = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name='projector')
@@ -140,9 +141,9 @@ class Projector:
         """Show pictures again and again, each time with other noise; returns the time [s]."""
         return self._switch(with_noise(picture) for picture in itertools.cycle(pictures))
 
-    def freeze(self, picture: np.ndarray) -> float:
-        """Show a picture again and again, the same to the bit; returns the time [s]."""
-        return self._switch(itertools.repeat(picture))
+    def freeze(self, picture: np.ndarray | None = None) -> float:
+        """Repeat a picture, or else the last one, the same to the bit; returns the time [s]."""
+        return self._switch(itertools.repeat(self._last if picture is None else picture))
 
     def fall_silent(self) -> float:
         """Show nothing more; returns the time [s]."""
@@ -166,6 +167,7 @@ class Projector:
                 picture = next(self._pictures, None)
                 if picture is None:
                     continue
+                self._last = picture
                 now = self._clock.now()
                 self.sent.append(now.nanoseconds)
                 self._publisher.publish(image_message(picture, now.to_msg(), 'test'))

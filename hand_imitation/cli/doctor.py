@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hand_imitation.errors import UserError
 
@@ -51,8 +52,10 @@ def doctor(
     else:
         table = Table('', 'check', 'found', 'what to do')
         for name, good, found, remedy in checks:
-            table.add_row('[green]ok[/]' if good else '[red]bad[/]', name, found, remedy)
-        Console().print(table)
+            mark = Text('ok', 'green') if good else Text('bad', 'red')
+            table.add_row(mark, name, found, remedy)
+        # Without markup, or the brackets of pip's extras would be taken for styles and vanish.
+        Console(markup=False).print(table)
     sys.exit(0 if all(good for _, good, _, _ in checks) else 1)
 
 

@@ -24,8 +24,8 @@ def predict(
 ) -> None:
     """Print the joint angles of the hand in each image, one JSON object a line.
 
-    Angles are in the person's terms [rad]: positive is flexion, wrist and elbow are positive
-    towards the thumb of the hand seen. The exit code is 1 if any file could not be read.
+    Angles are in radians and in the person's terms: positive is flexion, wrist and elbow are
+    positive towards the thumb of the hand seen. The exit code is 1 if any file could not be read.
 
     Example: hand-imitation predict hand.jpg other.png
     """
@@ -53,7 +53,7 @@ def predict_file(file: Path, perception: StillPerception, policy: Policy) -> dic
     """
     picture = read_image(file)
     if picture is None:
-        reason = 'is not an image that can be read' if file.is_file() else 'does not exist'
+        reason = 'is not an image that can be read' if file.exists() else 'does not exist'
         return {'file': str(file), 'error': f"'{file}' {reason}"}
     observation = perception.observe(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     policy.reset()

@@ -83,7 +83,8 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
         summary: As in `summary.json`.
         out: Where the results lie, or None.
     """
-    console = Console()
+    # Without markup, or units in brackets would be taken for styles and vanish.
+    console = Console(markup=False)
     table = Table(title='hand_imitation: what happened')
     table.add_column('figure')
     table.add_column('value', justify='right')

@@ -66,7 +66,7 @@ def _start(children: Children, options: SimOptions, work: Path) -> None:
     arguments = ['--ros-args', '--params-file', str(parameters)]
     if options.namespace:
         arguments += ['-r', f'__ns:=/{options.namespace.strip("/")}']
-    modules = ['sim_bridge', 'pipeline']
+    modules = ['sim_bridge', 'pipeline', 'commander']
     modules += ['recorder'] if record else []
     modules += ['viewer'] if options.view else []
     for module in modules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from hand_imitation.node_parameters import SIDES, read_parameters_file
 from hand_imitation.policy import load_policy
 from hand_imitation.resources import share_directory
 
+_ROS_NAME = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?', re.ASCII)
 RESULTS = ('side_by_side.mp4', 'bag', 'summary.json')
 
 
@@ -121,11 +123,12 @@ def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, An
         'sim_bridge': {'gui': options.gui, **arm},
         'viewer': {'mirror': options.mirror},
     }
+    # Those who count and those who record shall miss nothing either.
+    wait_for = [options.parameters['camera']['wait_for'], 'latency', 'hand/landmarks']
     if record_to is not None:
         asked['recorder'] = {'out': str(record_to)}
-        # The recorder misses nothing either.
-        asked['camera']['wait_for'] = (
-            options.parameters['camera']['wait_for'] + ' camera/image_raw/compressed')
+        wait_for.append('camera/image_raw/compressed')
+    asked['camera']['wait_for'] = ' '.join(wait_for)
     return {
         f'/**/{node}': {'ros__parameters': {**values, **asked.get(node, {})}}
         for node, values in options.parameters.items()}
@@ -146,13 +149,20 @@ def _check(options: SimOptions, headless: bool) -> None:
         raise UserError(f"side is '{options.side}': choose right or left")
     if options.gui and (headless or not _has_display()):
         raise UserError('--gui needs a display: leave it out, and --headless too')
-    urdf = options.parameters['commander']['urdf'] or None
-    table = JointTable.from_urdf(load_description(options.side, options.prefix, urdf),
-                                 options.prefix)
+    if options.namespace and not _ROS_NAME.fullmatch(options.namespace):
+        raise UserError(
+            f"'{options.namespace}' is no ROS namespace: use letters, digits and _, such as arm_1")
+    for node in ('commander', 'sim_bridge'):
+        urdf = options.parameters[node]['urdf'] or None
+        table = JointTable.from_urdf(
+            load_description(options.side, options.prefix, urdf), options.prefix)
     load_policy(options.policy, table)
     find_hand_model(options.parameters['policy']['perception.model_path'])
     if not options.source.startswith(TOPIC_PREFIX):
         open_source(options.source).close()
+    elif not _ROS_NAME.fullmatch(options.source.removeprefix(TOPIC_PREFIX)):
+        raise UserError(
+            f"'{options.source}' names no ROS topic: give one such as 'topic:/camera/image_raw'")
     if options.out is not None:
         _check_out(options.out)
 

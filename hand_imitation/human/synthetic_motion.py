@@ -42,7 +42,8 @@ _THUMB_ON_PALM = _Thumb(0.70, 0.90, 0.85, -0.20)
 _THUMB_ON_MIDDLE = _Thumb(0.79, 1.15, 0.36, 0.14)
 _THUMBS = {0: _THUMB_ON_MIDDLE, 1: _THUMB_ON_MIDDLE, 2: _Thumb(1.20, 0.84, 0.54, 0.16),
            4: _THUMB_ON_PALM}
-_THUMB_AT_INDEX = _Thumb(0.45, 0.45, 0.50, 0.0)
+_THUMB_OFF = _Thumb(0.30, 0.30, 0.10, 0.15)
+_THUMB_AT_INDEX = _Thumb(0.51, 0.46, 0.53, 0.0)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ def rest() -> Pose:
         angles[f'{name}_proximal'], angles[f'{name}_distal'] = _REST_RAD[name]
     angles['thumb_distal'] = 0.15
     return Pose(angles, _REST_SPREAD_RAD)
+
+
+def thumb_off(pose: Pose) -> Pose:
+    """Take the thumb off the fingers, so that they can pass.
+
+    Args:
+        pose: Any pose.
+
+    Returns:
+        The same fingers, the thumb beside them.
+    """
+    return _with_thumb(pose, _THUMB_OFF)
 
 
 def spread() -> Pose:
@@ -128,7 +141,7 @@ def fist() -> Pose:
 def pinch() -> Pose:
     """Tips of thumb and index together."""
     pose = rest()
-    angles = {**pose.angles, 'index_proximal': 0.75, 'index_distal': 1.00}
+    angles = {**pose.angles, 'index_proximal': 0.66, 'index_distal': 0.95}
     return _with_thumb(replace(pose, angles=angles), _THUMB_AT_INDEX)
 
 

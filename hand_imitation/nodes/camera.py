@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -40,6 +41,7 @@ _RETRY_S = 1.0
 _READ_AHEAD_S = 0.012
 """How long before its time a file's picture is decoded: after the last one has been processed,
 since both want all cores."""
+_OVERDUE_S = 1.0
 _BLACK = 6.0
 """A picture whose brightest parts stay below this (of 255) is black."""
 
@@ -110,6 +112,8 @@ class CameraNode(LifecycleNode):
         if self._source is None:
             self._subscribe(self._settings.source.removeprefix(TOPIC_PREFIX))
         else:
+            if self._source.live:
+                self._expect_pictures()
             play = self._play_live if self._source.live else self._play_file
             self._thread = threading.Thread(target=self._guarded, args=(play,), name='frames')
             self._thread.start()
@@ -118,6 +122,7 @@ class CameraNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop publishing."""
         self._stop()
+        self._health.expect(math.inf, health.OK, '')
         self._health.state(health.OK, 'inactive')
         return super().on_deactivate(state)
 
@@ -217,7 +222,7 @@ class CameraNode(LifecycleNode):
         deadline_s = time.monotonic() + self._settings.wait_for_timeout_s
         self._health.state(health.OK, 'waiting for consumers')
         while not self._halt.wait(0.05):
-            missing = [topic for topic in wanted if self.count_subscribers(topic) == 0]
+            missing = [topic for topic in wanted if not self._has_subscriber(topic)]
             if not missing:
                 # Discovery is not mutual at once: give the other side time to match as well.
                 self._halt.wait(0.5)
@@ -227,11 +232,24 @@ class CameraNode(LifecycleNode):
                     f'nobody listens to {", ".join(missing)}; playing anyway')
                 return
 
+    def _has_subscriber(self, topic: str) -> bool:
+        """Tell whether a topic has a subscriber, matched if the topic is this node's own."""
+        for publisher in (self._image, self._compressed, self._info, self._truth, self._latency):
+            if publisher.topic_name == topic:
+                return publisher.get_subscription_count() > 0
+        return self.count_subscribers(topic) > 0
+
     def _subscribe(self, topic: str) -> None:
         kind = CompressedImage if topic.endswith('compressed') else Image
         self._topic_subscription = self.create_subscription(
             kind, topic, self._on_image, topics.QOS[topics.IMAGE])
         self._health.state(health.OK, f'waiting for {topic}')
+        self._expect_pictures()
+
+    def _expect_pictures(self) -> None:
+        self._health.expect(
+            _OVERDUE_S, health.ERROR,
+            f"no picture from '{self._settings.source}': is it plugged in and running?")
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         try:
@@ -245,15 +263,17 @@ class CameraNode(LifecycleNode):
     def _take_live(self, picture: np.ndarray, stamp: Time) -> None:
         """Publish a picture of a live source unless it is frozen; say so when it is black."""
         last, self._last_picture = self._last_picture, picture
-        if last is not None and last.shape == picture.shape and np.array_equal(last, picture):
+        frozen = last is not None and last.shape == picture.shape and np.array_equal(last, picture)
+        if frozen:
             self._health.tick('frozen')
+        if float(np.percentile(picture[::16, ::16], 99.0)) < _BLACK:
+            self._health.state(health.WARN, 'the picture is black: is the lens covered?')
+        elif frozen:
             self._health.state(health.ERROR, 'the picture is frozen: it repeats to the bit')
-            return
-        black = float(np.percentile(picture[::16, ::16], 99.0)) < _BLACK
-        self._health.state(
-            health.WARN if black else health.OK,
-            'the picture is black: is the lens covered?' if black else 'live')
-        self._publish(picture, stamp, None)
+        else:
+            self._health.state(health.OK, 'live')
+        if not frozen:
+            self._publish(picture, stamp, None)
 
     def _publish(self, picture: np.ndarray, stamp: Time, index: int | None) -> None:
         """Publish a picture and what belongs to it, the picture first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -30,6 +31,8 @@ class Health:
             DiagnosticArray, topics.DIAGNOSTICS, topics.QOS[topics.DIAGNOSTICS])
         self._level: bytes = OK
         self._message = 'starting'
+        self._said_s = time.monotonic()
+        self._overdue: tuple[float, bytes, str] = (math.inf, OK, '')
         self._values: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
         self._last_s: dict[str, float] = {}
@@ -63,8 +66,20 @@ class Health:
         """
         changed = (level, message) != (self._level, self._message)
         self._level, self._message = level, message
+        self._said_s = time.monotonic()
         if changed:
             self.publish()
+
+    def expect(self, within_s: float, level: bytes, message: str) -> None:
+        """Report something else whenever `state` has not been called for a while.
+
+        Args:
+            within_s: For how long [s]; infinity expects nothing.
+            level: As in `state`.
+            message: As in `state`.
+        """
+        self._said_s = time.monotonic()
+        self._overdue = (within_s, level, message)
 
     def publish(self) -> None:
         """Publish the report."""
@@ -80,9 +95,12 @@ class Health:
                 values[f'{event}_hz'] = self._values[f'{event}_hz'] = f'{rate_hz:.1f}'
         if elapsed_s > 0.2:
             self._counts_then, self._then_s = dict(self._counts), now_s
+        within_s, *overdue = self._overdue
+        is_overdue = now_s - self._said_s > within_s
+        level, words = overdue if is_overdue else (self._level, self._message)
         message = DiagnosticArray(status=[DiagnosticStatus(
-            level=self._level, name=self._node.get_fully_qualified_name().lstrip('/'),
-            message=self._message, hardware_id='hand_imitation',
+            level=level, name=self._node.get_fully_qualified_name().lstrip('/'),
+            message=words, hardware_id='hand_imitation',
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)

@@ -15,6 +15,7 @@ from hand_imitation.nodes import topics
 
 _BRIDGE = CvBridge()
 _MAX_PIXELS = 8192 * 8192
+_MAX_REASON = 100
 
 
 class BadMessage(ValueError):
@@ -75,7 +76,9 @@ def picture_from(message: Image | CompressedImage, encoding: str = 'bgr8') -> np
     except BadMessage:
         raise
     except (CvBridgeError, ValueError, TypeError, cv2.error, KeyError) as error:
-        raise BadMessage(f'image of encoding {message_encoding(message)}: {error}') from error
+        reason = ' '.join(str(error).split())[:_MAX_REASON]
+        encoding_given = message_encoding(message)[:_MAX_REASON]
+        raise BadMessage(f'image of encoding {encoding_given!r}: {reason}') from error
 
 
 def message_encoding(message: Image | CompressedImage) -> str:

@@ -14,7 +14,7 @@ from hand_imitation.nodes.runtime import main_of
 
 def main() -> None:
     """Run the three nodes."""
-    main_of([CommanderNode, PolicyNode, CameraNode])
+    main_of([PolicyNode, CameraNode])
 
 
 if __name__ == '__main__':

@@ -34,6 +34,8 @@ from hand_imitation.nodes.runtime import main_of
 from hand_imitation.policy import load_policy
 from hand_imitation.policy.base import in_arm_terms
 
+_OVERDUE_S = 1.0
+
 
 class PolicyNode(Node):
     """Perception and policy on the latest picture; older ones that wait are passed over.
@@ -53,6 +55,8 @@ class PolicyNode(Node):
         self._health = health.Health(self)
         self._health.set(policy=self._settings.policy)
         self._health.state(health.OK, 'waiting for pictures')
+        self._health.expect(
+            _OVERDUE_S, health.WARN, 'no pictures come: does the camera see something?')
         self._joint_positions: np.ndarray | None = None
         self._camera: tuple[float, tuple[float, float]] | None = None
         self._newest: Image | None = None
@@ -66,9 +70,10 @@ class PolicyNode(Node):
         self._landmarks = publisher(PoseArray, topics.LANDMARKS)
         self._markers = publisher(MarkerArray, topics.MARKERS)
         self._latency = publisher(TimeReference, topics.LATENCY)
-        self.create_subscription(
-            JointState, topics.JOINT_STATES, self._on_joint_states,
-            topics.QOS[topics.JOINT_STATES])
+        if self._policy.uses_joint_positions:
+            self.create_subscription(
+                JointState, topics.JOINT_STATES, self._on_joint_states,
+                topics.QOS[topics.JOINT_STATES])
         self.create_subscription(
             CameraInfo, topics.CAMERA_INFO, self._on_camera_info, topics.QOS[topics.CAMERA_INFO])
         self._thread = threading.Thread(target=self._work, name='inference')

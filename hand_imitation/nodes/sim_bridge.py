@@ -28,6 +28,9 @@ from hand_imitation.nodes.runtime import main_of
 _MAX_STEP_S = 0.1
 """After a longer pause the simulated time skips, or it would never catch up."""
 _SILENCE_S = 0.5
+_MAX_START_RAD = 0.3
+"""The first command must be this near to the measured pose. A commander that has measured the
+arm begins there; one that still holds the pose of an arm that died would make it jump."""
 _JPEG_QUALITY = 90
 
 
@@ -49,6 +52,7 @@ class SimBridgeNode(Node):
         self._arm.arm()
         self._last_s = time.monotonic()
         self._last_command_s = -np.inf
+        self._begun = False
         self._next_picture_s = 0.0
         self._health = health.Health(self)
         overridable = QoSOverridingOptions.with_default_policies()
@@ -77,10 +81,14 @@ class SimBridgeNode(Node):
             targets = self._table.reorder(
                 without_prefix(message.joint_names, self._settings.prefix),
                 message.points[0].positions)
+            way_rad = np.abs(targets - self._arm.read().position_rad).max()
+            if not self._begun and way_rad > _MAX_START_RAD:
+                raise ValueError(f'it begins {way_rad:.2f} rad from the measured pose')
             self._arm.write(targets)
         except ValueError as error:
             self._refuse(str(error))
             return
+        self._begun = True
         self._last_command_s = time.monotonic()
         self._health.tick('commands')
 

@@ -37,7 +37,14 @@ class JointTargets:
 
 
 class Policy(Protocol):
-    """Turns an observed hand into joint targets."""
+    """Turns an observed hand into joint targets.
+
+    Attributes:
+        uses_joint_positions: Whether `act` looks at the measured joints; they arrive 100 times
+            a second, and one who does not need them is spared that.
+    """
+
+    uses_joint_positions: bool
 
     def act(
         self, observation: HandObservation, joint_positions: np.ndarray | None, now_s: float,

@@ -59,6 +59,8 @@ class GeometricPolicy:
         parameters: Filtering.
     """
 
+    uses_joint_positions = False
+
     def __init__(
         self, table: JointTable, parameters: GeometricParameters | None = None,
     ) -> None:
