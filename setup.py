@@ -32,8 +32,9 @@ EXTRAS = {
         'opencv-python==4.14.0.94',
         'opencv-contrib-python==4.14.0.94',
     ],
-    # OpenCV's wheels cannot write H.264, av can. 18 needs Python 3.11.
-    'video': ['av>=17,<19'],
+    # OpenCV's wheels cannot write H.264, av can. 18 needs Python 3.11. Pillow writes the GIF of
+    # the README.
+    'video': ['av>=17,<19', 'pillow>=10'],
     'bag': ['rosbags==0.11.9'],
     # Only to render synthetic people again; the sample clip is in the package.
     'synthetic': ['anny==0.6.2', 'torch==2.13.0'],

@@ -52,7 +52,8 @@ class CameraParameters:
         90, 'Quality of the compressed picture.', lower=1, upper=100)
     wait_for: str = parameter(
         'camera/image_raw joint_trajectory', 'A file starts when each of these topics '
-        '(separated by blanks) has a subscriber, so that no picture is lost.')
+        '(separated by blanks) has a subscriber, or two if it is named twice, so that no picture '
+        'is lost.')
     wait_for_timeout_s: float = parameter(
         30.0, 'A file starts after this time whoever listens.', lower=0.0, upper=600.0, unit='s')
     autostart: bool = parameter(

@@ -29,6 +29,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E
 
 from hand_imitation.nodes import topics  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings('ignore:tostring:DeprecationWarning')  # in cv_bridge
 EYE = '/eye'
 NODES = {'sim_bridge': {}, 'commander': {}, 'policy': {}, 'camera': {'source': f'topic:{EYE}'}}
 SCENE = sample_scene()
@@ -202,8 +203,10 @@ def test_frozen_picture(graph, projector):
     wait_for_hold(graph, frozen_s, 'no valid target in time')
     assert_last_change(graph, start_s, frozen_s)
     assert_holds(graph)
-    passed_on = [seconds(heard.message.header.stamp) for heard in graph.heard(topics.IMAGE)]
-    assert max(passed_on) <= frozen_s < projector.sent[-1] * 1e-9
+    repeats = [stamp_ns for stamp_ns in projector.sent if stamp_ns * 1e-9 > frozen_s]
+    passed_on = [h for h in graph.heard(topics.IMAGE) if seconds(h.message.header.stamp) > frozen_s]
+    # One is news to a camera that missed the picture before it.
+    assert len(passed_on) <= 1 < 10 < len(repeats)
     back_s = projector.show(SCENE.fist)
     assert_gradual(graph, back_s, SAFETY.reengage_ramp_s)
     graph.wait_report('camera', 'live', back_s)
@@ -223,7 +226,7 @@ def test_unplugged(graph, projector):
     silent_s = projector.fall_silent()
     wait_for_hold(graph, silent_s, 'no valid target in time')
     graph.wait_report('camera', f"no picture from 'topic:{EYE}'", silent_s)
-    graph.wait_report('policy', 'no picture', silent_s)
+    graph.wait_report('policy', 'no pictures come', silent_s)
     assert_holds(graph)
     assert_gradual(graph, projector.show(SCENE.fist), SAFETY.reengage_ramp_s)
 

@@ -68,20 +68,25 @@ class Children:
         """Return a child that ended by itself, if any has."""
         return next((c for c in self._children if c.process.poll() is not None), None)
 
-    def stop(self) -> None:
-        """Ask all to end, and make those that do not."""
-        for child in self._children:
+    def stop(self, *names: str) -> None:
+        """Ask children to end, and make those that do not.
+
+        Args:
+            names: Whom; all when none is given.
+        """
+        stopping = [c for c in self._children if not names or c.name in names]
+        for child in stopping:
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGINT)
         deadline_s = time.monotonic() + _GRACE_S
-        for child in self._children:
+        for child in stopping:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(deadline_s - time.monotonic(), 0.1))
             if child.process.poll() is None:
                 child.process.kill()
                 child.process.wait()
             child.log.close()
-        self._children.clear()
+            self._children.remove(child)
 
 
 def set_ros_environment() -> None:

@@ -56,7 +56,7 @@ def run_progress(
     with Progress(
             TextColumn('{task.description}'), BarColumn(bar_width=20),
             TextColumn('{task.fields[words]}'), TimeElapsedColumn(),
-            console=_ERRORS) as progress:
+            console=_ERRORS, refresh_per_second=4) as progress:
         row = progress.add_task('starting', total=frames, words='')
 
         def show(statistics: RunStatistics, health: dict[str, str]) -> None:

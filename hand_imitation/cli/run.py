@@ -50,6 +50,8 @@ def run_sim(options: SimOptions, work: Path) -> tuple[dict[str, Any], int]:
         with Children() as children:
             _start(children, options, work)
             failure = _watch(children, monitor, statistics, options, stop)
+            # The camera first: what it published shall be recorded and counted to the last.
+            children.stop('pipeline')
     if failure:
         print(failure, file=sys.stderr)
     summary = {

@@ -123,11 +123,13 @@ def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, An
         'sim_bridge': {'gui': options.gui, **arm},
         'viewer': {'mirror': options.mirror},
     }
-    # Those who count and those who record shall miss nothing either.
+    # Those who count and those who record shall miss nothing either; each listens for itself.
     wait_for = [options.parameters['camera']['wait_for'], 'latency', 'hand/landmarks']
+    if options.view:
+        wait_for.append('latency')
     if record_to is not None:
         asked['recorder'] = {'out': str(record_to)}
-        wait_for.append('camera/image_raw/compressed')
+        wait_for += ['latency', 'hand/landmarks', 'camera/image_raw/compressed']
     asked['camera']['wait_for'] = ' '.join(wait_for)
     return {
         f'/**/{node}': {'ros__parameters': {**values, **asked.get(node, {})}}
@@ -152,11 +154,7 @@ def _check(options: SimOptions, headless: bool) -> None:
     if options.namespace and not _ROS_NAME.fullmatch(options.namespace):
         raise UserError(
             f"'{options.namespace}' is no ROS namespace: use letters, digits and _, such as arm_1")
-    for node in ('commander', 'sim_bridge'):
-        urdf = options.parameters[node]['urdf'] or None
-        table = JointTable.from_urdf(
-            load_description(options.side, options.prefix, urdf), options.prefix)
-    load_policy(options.policy, table)
+    load_policy(options.policy, _checked_arm(options))
     find_hand_model(options.parameters['policy']['perception.model_path'])
     if not options.source.startswith(TOPIC_PREFIX):
         open_source(options.source).close()
@@ -167,10 +165,25 @@ def _check(options: SimOptions, headless: bool) -> None:
         _check_out(options.out)
 
 
+def _checked_arm(options: SimOptions) -> JointTable:
+    """Load the arm as its nodes will, and return its joints."""
+    for node in ('commander', 'sim_bridge'):
+        urdf = options.parameters[node]['urdf'] or None
+        try:
+            table = JointTable.from_urdf(
+                load_description(options.side, options.prefix, urdf), options.prefix)
+        except UserError as error:
+            if urdf is None:
+                raise
+            raise UserError(f"{node}: urdf '{urdf}': {error}") from error
+    return table
+
+
 def _check_out(out: Path) -> None:
     """Make sure that results can be written, without writing."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"'{out}' is a file: give a folder for --out")
+    nearest = next(p for p in (out.resolve(), *out.resolve().parents) if p.exists())
+    if not nearest.is_dir():
+        raise UserError(f"'{nearest}' is a file: give a folder for --out")
     others = [p.name for p in out.iterdir() if p.name not in RESULTS] if out.is_dir() else []
     if others:
         raise UserError(

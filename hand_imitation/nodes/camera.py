@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -218,26 +219,26 @@ class CameraNode(LifecycleNode):
 
     def _wait_for_consumers(self) -> None:
         """Wait until everyone who should see the first picture listens."""
-        wanted = [self.resolve_topic_name(t) for t in self._settings.wait_for.split()]
+        wanted = Counter(self.resolve_topic_name(t) for t in self._settings.wait_for.split())
         deadline_s = time.monotonic() + self._settings.wait_for_timeout_s
         self._health.state(health.OK, 'waiting for consumers')
         while not self._halt.wait(0.05):
-            missing = [topic for topic in wanted if not self._has_subscriber(topic)]
+            missing = [t for t, count in wanted.items() if self._subscribers(t) < count]
             if not missing:
                 # Discovery is not mutual at once: give the other side time to match as well.
                 self._halt.wait(0.5)
                 return
             if time.monotonic() > deadline_s:
                 self.get_logger().warning(
-                    f'nobody listens to {", ".join(missing)}; playing anyway')
+                    f'too few listen to {", ".join(missing)}; playing anyway')
                 return
 
-    def _has_subscriber(self, topic: str) -> bool:
-        """Tell whether a topic has a subscriber, matched if the topic is this node's own."""
+    def _subscribers(self, topic: str) -> int:
+        """Count a topic's subscribers, the matched ones if the topic is this node's own."""
         for publisher in (self._image, self._compressed, self._info, self._truth, self._latency):
             if publisher.topic_name == topic:
-                return publisher.get_subscription_count() > 0
-        return self.count_subscribers(topic) > 0
+                return publisher.get_subscription_count()
+        return self.count_subscribers(topic)
 
     def _subscribe(self, topic: str) -> None:
         kind = CompressedImage if topic.endswith('compressed') else Image

@@ -1,19 +1,19 @@
-"""Camera, policy and commander in one process, for the command line.
+"""Camera and policy in one process, for the command line.
 
 They are light on Python, and inside one process a picture reaches the policy without passing
-through a transport. Under `ros2 launch` each has a process of its own.
+through a transport. The commander is not among them: it must outlive a camera that crashes.
+Under `ros2 launch` every node has a process of its own.
 """
 
 from __future__ import annotations
 
 from hand_imitation.nodes.camera import CameraNode
-from hand_imitation.nodes.commander import CommanderNode
 from hand_imitation.nodes.policy import PolicyNode
 from hand_imitation.nodes.runtime import main_of
 
 
 def main() -> None:
-    """Run the three nodes."""
+    """Run the two nodes."""
     main_of([PolicyNode, CameraNode])
 
 

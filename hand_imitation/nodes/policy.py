@@ -135,12 +135,12 @@ class PolicyNode(Node):
         seen = clock.now().to_msg()
         targets = self._policy.act(
             observation, self._joint_positions, to_seconds(clock.now()))
+        decided = clock.now().to_msg()
         if targets is not None:
             in_arm = in_arm_terms(targets, self._side, self._settings.mirror)
             names = [f'{self._settings.prefix}{name}' for name in in_arm.names]
             self._targets.publish(
                 trajectory_message(names, in_arm.positions_rad, stamp=stamp))
-        decided = clock.now().to_msg()
         self._latency.publish(latency_message('perception', stamp, seen))
         self._latency.publish(latency_message('policy', stamp, decided))
         self._landmarks.publish(landmarks_message(

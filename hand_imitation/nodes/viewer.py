@@ -37,8 +37,7 @@ class ViewerNode(Node):
         if not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
             raise UserError('the viewer needs a display: run without it, or set DISPLAY')
         self._mirror = settings.mirror
-        self._camera: np.ndarray | None = None
-        self._camera_s = 0.0
+        self._pictures: deque[tuple[float, np.ndarray]] = deque(maxlen=10)
         self._arm: np.ndarray | None = None
         self._points: np.ndarray | None = None
         self._points_s = 0.0
@@ -67,7 +66,7 @@ class ViewerNode(Node):
     def _on_camera(self, message: Image) -> None:
         picture = self._picture(message)
         if picture is not None:
-            self._camera, self._camera_s = picture, to_seconds(message.header.stamp)
+            self._pictures.append((to_seconds(message.header.stamp), picture))
 
     def _on_arm(self, message: Image) -> None:
         self._arm = self._picture(message)
@@ -98,15 +97,17 @@ class ViewerNode(Node):
                 self._mode = status.message.split(':')[0]
 
     def _show(self) -> None:
-        if self.closed or self._camera is None or self._arm is None:
+        if self.closed or not self._pictures or self._arm is None:
             return
-        camera = self._camera.copy()
-        fresh = abs(self._camera_s - self._points_s) < _MARKER_AGE_S
-        if fresh and self._points is not None and len(self._points) == 21:
-            draw_hand(camera, projected(self._points, *self._intrinsics))
+        stamp_s, camera = self._pictures[-1]
+        if abs(stamp_s - self._points_s) < _MARKER_AGE_S:
+            # The picture in which the hand was found, so that the two fit.
+            camera = min(self._pictures, key=lambda p: abs(p[0] - self._points_s))[1].copy()
+            if self._points is not None and len(self._points) == 21:
+                draw_hand(camera, projected(self._points, *self._intrinsics))
         note = f'{np.median(self._latencies_ms):.0f} ms' if self._latencies_ms else ''
         if not self._shown:
-            cv2.namedWindow(WINDOW, cv2.WINDOW_AUTOSIZE)
+            cv2.namedWindow(WINDOW, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
             self._shown = True
         cv2.imshow(WINDOW, side_by_side(camera, self._arm, self._mirror, note, self._mode))
         key = cv2.waitKey(1) & 0xFF
