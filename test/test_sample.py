@@ -43,7 +43,7 @@ def test_one_row_of_truth_for_every_frame(truth):
 
 
 def test_angles_are_those_of_a_human_hand(truth, degrees):
-    assert truth['side'] == 'right'
+    assert truth['side'] == 'left'
     assert len(truth['joints']) == 12
     for name, values in degrees.items():
         assert np.all(np.isfinite(values))

@@ -23,6 +23,8 @@ FINGERS = {
 }
 """Landmarks of each finger: MCP, PIP, DIP, tip."""
 
+_MCP, _PIP, _DIP, _ = (list(column) for column in zip(*FINGERS.values(), strict=True))
+
 HAND_JOINTS = (
     'thumb_proximal', 'thumb_distal', 'index_proximal', 'index_distal',
     'middle_proximal', 'middle_distal', 'ring_proximal', 'ring_distal',
@@ -50,14 +52,13 @@ def finger_angles(points: np.ndarray, side: Side) -> np.ndarray:
     """
     points = np.asarray(points, dtype=float)
     axis = _lateral_axis(points, side)
-    angles = [*_thumb_angles(points, axis)]
-    for mcp, pip, dip, _ in FINGERS.values():
-        metacarpal = points[mcp] - points[WRIST]
-        proximal = points[pip] - points[mcp]
-        middle = points[dip] - points[pip]
-        angles.append(_signed_angle(metacarpal, proximal, axis))
-        angles.append(_signed_angle(proximal, middle, axis))
-    return np.array(angles)
+    mcp, pip, dip = points[_MCP], points[_PIP], points[_DIP]
+    # Every bone of the four fingers at once: metacarpals, proximal and middle phalanges.
+    bones = np.stack([mcp - points[WRIST], pip - mcp, dip - pip])
+    flat = bones - (bones @ axis)[..., None] * axis
+    bends = np.arctan2(
+        np.cross(flat[:-1], flat[1:]) @ axis, (flat[:-1] * flat[1:]).sum(axis=-1))
+    return np.array([*_thumb_angles(points, axis), *bends.T.ravel()])
 
 
 def thumb_side_sign(points: np.ndarray) -> float:
@@ -134,13 +135,6 @@ def _lateral_axis(points: np.ndarray, side: Side) -> np.ndarray:
     if length == 0.0:
         return np.zeros(3)
     return lateral / length * (-1.0 if side == 'right' else 1.0)
-
-
-def _signed_angle(start: np.ndarray, end: np.ndarray, axis: np.ndarray) -> float:
-    """Rotation from start to end about a unit axis [rad]."""
-    start = start - np.dot(start, axis) * axis
-    end = end - np.dot(end, axis) * axis
-    return float(np.arctan2(np.dot(np.cross(start, end), axis), np.dot(start, end)))
 
 
 def _angle(start: np.ndarray, end: np.ndarray) -> float:

@@ -94,10 +94,14 @@ def _forearm_centres(
     offset = _ycrcb(image_rgb[clipped[..., 1], clipped[..., 0]]) - skin[0]
     distance = np.sqrt(np.einsum('...i,ij,...j->...', offset, skin[1], offset))
     is_skin = (distance < _MAX_COLOUR_DISTANCE) & inside
+    # Bridge gaps of one ray, as a hair or a crease makes them.
+    is_skin[:, 1:-1] |= is_skin[:, :-2] & is_skin[:, 2:]
+    padded = np.pad(is_skin.astype(np.int8), ((0, 0), (1, 1)))
+    changes = np.diff(padded, axis=1)
     centres: list[np.ndarray] = []
     expected = len(_RAY_ANGLES) / 2.0
     for ring, radius in enumerate(_RING_RADII):
-        run = _nearest_run(is_skin[ring], expected)
+        run = _nearest_run(changes[ring], expected)
         if run is None:
             break
         first, last = run
@@ -114,13 +118,15 @@ def _forearm_centres(
     return np.array(centres).reshape(-1, 2)
 
 
-def _nearest_run(row: np.ndarray, expected: float) -> tuple[int, int] | None:
-    """First and last index of the run of True nearest to an index, bridging gaps of one."""
-    closed = row.copy()
-    closed[1:-1] |= row[:-2] & row[2:]
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(np.int8), [0]])))
-    runs = [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    runs = [run for run in runs if run[1] > run[0]]
+def _nearest_run(changes: np.ndarray, expected: float) -> tuple[int, int] | None:
+    """First and last index of the run nearest to an index.
+
+    Args:
+        changes: +1 where a run begins and -1 behind its end.
+        expected: Index near which it should be.
+    """
+    edges = np.flatnonzero(changes).tolist()
+    runs = [(a, b - 1) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - 1 > a]
     if not runs:
         return None
     first, last = min(runs, key=lambda r: max(r[0] - expected, expected - r[1], 0.0))

@@ -90,12 +90,15 @@ class GeometricPolicy:
         stamp_s = observation.stamp_s
         if not 0.0 <= stamp_s - self._last_s <= self._parameters.max_gap_s:
             self._restart()
-        if self._bones.deviation(observation.world_points) > self._parameters.max_bone_deviation:
+        if not self._bones.accept(
+                observation.world_points, self._parameters.max_bone_deviation):
             return None
         self._last_s = stamp_s
-        self._bones.add(observation.world_points)
-        side = self._sides.vote(observation)
-        leans = image_terms(observation, side)
+        fingers = finger_angles(observation.world_points, observation.side)
+        side = self._sides.vote(observation.side, fingers)
+        if side != observation.side:
+            fingers = finger_angles(observation.world_points, side)
+        leans = image_terms(observation, fingers)
         filtered = self._smoothing(self._glitches(leans, stamp_s), stamp_s)
         thumb_side = thumb_side_sign(observation.world_points)
         filtered[-2:] *= thumb_side
@@ -110,7 +113,7 @@ class GeometricPolicy:
         self._sides.reset()
 
 
-def image_terms(observation: HandObservation, side: Side) -> np.ndarray:
+def image_terms(observation: HandObservation, fingers_rad: np.ndarray) -> np.ndarray:
     """Angles of the 12 joints with wrist and elbow as leans in the image.
 
     They are filtered in these terms, since which way the thumb points flips at once when a
@@ -118,7 +121,7 @@ def image_terms(observation: HandObservation, side: Side) -> np.ndarray:
 
     Args:
         observation: A valid observation.
-        side: Whose hand it is.
+        fingers_rad: What `finger_angles` makes of it, shape (10,) [rad].
 
     Returns:
         Shape (12,), [rad], in the order of `JOINTS`; wrist and elbow clockwise positive, NaN
@@ -129,11 +132,14 @@ def image_terms(observation: HandObservation, side: Side) -> np.ndarray:
     elbow = lean_from_vertical(forearm) if forearm is not None else np.nan
     if abs(elbow) > _MAX_LEAN_RAD:
         elbow = np.nan
-    return np.array([*finger_angles(observation.world_points, side), wrist, elbow])
+    return np.array([*fingers_rad, wrist, elbow])
 
 
 class BoneLengths:
     """The bone lengths of the person seen, as running medians over the last frames.
+
+    They are taken relative to their mean, so that neither the distance nor the size of a hand
+    counts.
 
     Args:
         frames: How many frames to remember.
@@ -146,23 +152,24 @@ class BoneLengths:
         """Forget the person."""
         self._lengths.clear()
 
-    def add(self, points: np.ndarray) -> None:
-        """Remember a believable skeleton, shape (21, 3)."""
-        self._lengths.append(_relative_lengths(points))
-
-    def deviation(self, points: np.ndarray) -> float:
-        """Tell how far a skeleton is from the person's.
+    def accept(self, points: np.ndarray, max_deviation: float) -> bool:
+        """Judge a skeleton, and remember it if it is believable.
 
         Args:
             points: Shape (21, 3).
+            max_deviation: Largest mean absolute logarithm of the ratios between its bones and
+                the person's.
 
         Returns:
-            Mean absolute logarithm of the bones' ratios; 0 while the person is unknown.
+            Whether it is believable; everything is while the person is unknown.
         """
-        if len(self._lengths) < 10:
-            return 0.0
-        usual = np.median(np.array(self._lengths), axis=0)
-        return float(np.abs(np.log(_relative_lengths(points) / usual)).mean())
+        lengths = np.log(_relative_lengths(points))
+        if len(self._lengths) >= 10:
+            usual = np.median(self._lengths, axis=0)
+            if np.abs(lengths - usual).mean() > max_deviation:
+                return False
+        self._lengths.append(lengths)
+        return True
 
 
 class SideVote:
@@ -179,19 +186,18 @@ class SideVote:
         """Forget the past votes."""
         self._votes.clear()
 
-    def vote(self, observation: HandObservation) -> Side:
-        """Add an observation.
+    def vote(self, side: Side, fingers_rad: np.ndarray) -> Side:
+        """Add the landmarker's word on a frame.
 
         Args:
-            observation: A valid observation.
+            side: The landmarker's word.
+            fingers_rad: What `finger_angles` makes of the frame by that word, shape (10,) [rad].
 
         Returns:
-            The side most observations agree on. Fingers do not bend backwards: where they
-            would by the landmarker's word, it was wrong.
+            The side most frames agree on. Fingers do not bend backwards: where they would by
+            the landmarker's word, it was wrong.
         """
-        side = observation.side
-        fingers = finger_angles(observation.world_points, side)[2:]
-        if fingers.mean() < -0.35:
+        if fingers_rad[2:].mean() < -0.35:
             side = 'left' if side == 'right' else 'right'
         self._votes.append(1.0 if side == 'right' else -1.0)
         return 'right' if sum(self._votes) >= 0.0 else 'left'
