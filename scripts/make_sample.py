@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make the sample clip and the joint angles that are true in it.
 
-Two synthetic people, one after the other, show a left hand to the camera, so that the mirrored
-picture looks like the right arm, the default. The angles are
-computed from the joint centres of the posed people.
+Two synthetic people, one after the other, show a left hand to the camera: in a mirror it looks
+like the right arm, which is the default. The angles are computed from the joint centres of the
+posed people.
 
 Example:
     python scripts/make_sample.py --out hand_imitation/data

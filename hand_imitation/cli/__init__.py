@@ -7,10 +7,7 @@ import sys
 import typer
 
 from hand_imitation.cli.doctor import doctor
-from hand_imitation.errors import UserError
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
+from hand_imitation.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, UserError
 
 
 def main() -> None:
@@ -24,6 +21,10 @@ def main() -> None:
         # The reader of our output went away, as `head` does.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # A full disk, say; what the user gave has been checked before.
+        print(f'error: failed midway: {error}', file=sys.stderr)
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

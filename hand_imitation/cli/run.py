@@ -12,15 +12,16 @@ from typing import Any
 from hand_imitation.cli.processes import Children, set_ros_environment
 from hand_imitation.cli.report import run_progress
 from hand_imitation.cli.sim import SimOptions, node_parameters, write_parameters_file
-from hand_imitation.errors import UserError
+from hand_imitation.errors import EXIT_FAILED, UserError
 from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
 from hand_imitation.nodes.monitor import MonitorNode, listening
 
-EXIT_FAILED = 3
 _SETTLE_S = 0.7
 """After the last picture, time for its command to come through."""
 _DISCOVERY_S = 0.5
+_START_TIMEOUT_S = 90.0
+"""A file that has not begun to play by then never will."""
 
 
 def run_sim(options: SimOptions, work: Path) -> tuple[dict[str, Any], int]:
@@ -80,8 +81,9 @@ def _watch(
     stop: threading.Event,
 ) -> str:
     """Show progress until it is over; return what went wrong, or ''."""
-    started_s: float | None = None
-    with run_progress(_expected_frames(options)) as show:
+    begun_s, expected = time.monotonic(), _expected_frames(options)
+    played_s: float | None = None
+    with run_progress(expected) as show:
         while not stop.wait(0.2):
             show(statistics, monitor.health)
             child = children.ended()
@@ -91,14 +93,18 @@ def _watch(
                 return (
                     f'error: {child.name} ended with exit code {child.process.returncode}:\n'
                     f'{child.last_words()}')
-            if started_s is None and statistics.frames > 0:
-                started_s = time.monotonic()
             if monitor.source_ended:
                 stop.wait(_SETTLE_S)
                 break
-            if started_s is None or options.duration_s is None:
-                continue
-            if time.monotonic() - started_s >= options.duration_s:
+            now_s = time.monotonic()
+            if played_s is None and statistics.frames > 0:
+                played_s = now_s
+            if played_s is None and expected and now_s - begun_s > _START_TIMEOUT_S:
+                return (
+                    f'error: no picture came within {_START_TIMEOUT_S:.0f} s; the nodes say: '
+                    f'{monitor.health or "nothing"}')
+            if (played_s is not None and options.duration_s is not None
+                    and now_s - played_s >= options.duration_s):
                 break
         show(statistics, monitor.health)
     return ''

@@ -14,9 +14,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from hand_imitation.errors import UserError
+from hand_imitation.errors import EXIT_BAD_INPUT, UserError
 
-EXIT_BAD_INPUT = 2
 # Several threads hand one frame on to each other, and each may have to wait this long for the
 # interpreter lock. Python's default is 5 ms.
 _SWITCH_INTERVAL_S = 0.0005
