@@ -25,8 +25,8 @@ from av.video.reformatter import Colorspace
 
 from hand_imitation.errors import UserError
 from hand_imitation.human import synthetic_motion as motion
-from hand_imitation.human.angles import WRIST, Side
-from hand_imitation.human.synthetic import JOINTS, Person, View, rotation_xyz, true_angles
+from hand_imitation.human.angles import JOINTS, WRIST, Side
+from hand_imitation.human.synthetic import Person, View, rotation_xyz, true_angles
 from hand_imitation.human.synthetic_mesh import ELBOW, load_body, reshape
 from hand_imitation.human.synthetic_motion import Keyframe
 from hand_imitation.human.synthetic_raster import Camera

@@ -5,9 +5,8 @@ pytest.importorskip('anny')
 pytest.importorskip('torch')
 
 from hand_imitation.human import synthetic_motion as motion  # noqa: E402
-from hand_imitation.human.angles import FINGERS, HAND_JOINTS, finger_angles  # noqa: E402
+from hand_imitation.human.angles import FINGERS, HAND_JOINTS, JOINTS, finger_angles  # noqa: E402
 from hand_imitation.human.synthetic import (  # noqa: E402
-    JOINTS,
     Person,
     Pose,
     View,

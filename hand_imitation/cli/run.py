@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hand_imitation.cli.options import SimOptions, node_parameters, write_parameters_file
 from hand_imitation.cli.processes import Children, set_ros_environment
 from hand_imitation.cli.report import run_progress
-from hand_imitation.cli.sim import SimOptions, node_parameters, write_parameters_file
 from hand_imitation.errors import EXIT_FAILED, UserError
 from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source

@@ -8,15 +8,14 @@ import re
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
+from hand_imitation.cli.options import SimOptions
 from hand_imitation.cli.report import print_summary, progress_bar
 from hand_imitation.errors import UserError
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
@@ -27,23 +26,6 @@ from hand_imitation.resources import share_directory
 
 _ROS_NAME = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?', re.ASCII)
 RESULTS = ('side_by_side.mp4', 'bag', 'summary.json')
-
-
-@dataclass(frozen=True)
-class SimOptions:
-    """What the user asked for, checked."""
-
-    source: str
-    policy: str
-    side: str
-    mirror: bool
-    gui: bool
-    view: bool
-    duration_s: float | None
-    out: Path | None
-    namespace: str
-    prefix: str
-    parameters: dict[str, dict[str, Any]]
 
 
 def sim(
@@ -102,38 +84,6 @@ def sim(
         else:
             print_summary(summary, out if code == 0 else None)
     sys.exit(code)
-
-
-def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, Any]:
-    """Parameters of all nodes, as the content of a ROS parameters file.
-
-    Args:
-        options: What the user asked for; it takes precedence over the user's YAML, which takes
-            precedence over the package's.
-        record_to: Folder for the recorder, or None.
-
-    Returns:
-        Sections as `--params-file` takes them.
-    """
-    arm = {'side': options.side, 'prefix': options.prefix}
-    asked: dict[str, dict[str, Any]] = {
-        'camera': {'source': options.source},
-        'policy': {'policy': options.policy, 'mirror': options.mirror, **arm},
-        'commander': arm,
-        'sim_bridge': {'gui': options.gui, **arm},
-        'viewer': {'mirror': options.mirror},
-    }
-    # Those who count and those who record shall miss nothing either; each listens for itself.
-    wait_for = [options.parameters['camera']['wait_for'], 'latency', 'hand/landmarks']
-    if options.view:
-        wait_for.append('latency')
-    if record_to is not None:
-        asked['recorder'] = {'out': str(record_to)}
-        wait_for += ['latency', 'hand/landmarks', 'camera/image_raw/compressed']
-    asked['camera']['wait_for'] = ' '.join(wait_for)
-    return {
-        f'/**/{node}': {'ros__parameters': {**values, **asked.get(node, {})}}
-        for node, values in options.parameters.items()}
 
 
 def _merged_parameters(params_file: Path | None) -> dict[str, dict[str, Any]]:
@@ -219,11 +169,6 @@ def _write_results(options: SimOptions, work: Path, summary: dict[str, Any]) -> 
             shutil.rmtree(target)
         if (work / name).exists():
             (work / name).replace(target)
-
-
-def write_parameters_file(path: Path, sections: dict[str, Any]) -> None:
-    """Write a ROS parameters file."""
-    path.write_text(yaml.safe_dump(sections, sort_keys=False))
 
 
 def _has_display() -> bool:

@@ -32,6 +32,9 @@ HAND_JOINTS = (
 )
 """Names of the joints `finger_angles` returns, in its order."""
 
+JOINTS = (*HAND_JOINTS, 'wrist', 'elbow')
+"""All angles of a person's hand and forearm that the arm has joints for."""
+
 THUMB_FLAT_RAD = 0.60
 """Elevation of 1-2 plus angle 1-2-3 of a flat hand with the thumb at ease [rad]."""
 

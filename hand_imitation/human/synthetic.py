@@ -20,9 +20,6 @@ from hand_imitation.human.angles import (
 )
 from hand_imitation.human.synthetic_mesh import BONES, CHAINS, ELBOW, Body, bone_frames, unit
 
-JOINTS = (*HAND_JOINTS, 'wrist', 'elbow')
-"""Names of the joints a pose has and `true_angles` returns, in this order."""
-
 DIP_PER_PIP = 0.7
 """How far the last joint of a finger follows its middle joint."""
 

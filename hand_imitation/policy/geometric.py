@@ -9,7 +9,7 @@ import numpy as np
 
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.human.angles import (
-    HAND_JOINTS,
+    JOINTS,
     Side,
     finger_angles,
     lean_between,
@@ -22,7 +22,6 @@ from hand_imitation.parameters import parameter
 from hand_imitation.policy.base import JointTargets
 from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
 
-JOINTS = (*HAND_JOINTS, 'wrist', 'elbow')
 _PARENTS = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 """Landmark at the near end of the bone that ends at landmark 1, 2, .. 20."""
 _MAX_LEAN_RAD = np.radians(150.0)

@@ -1,0 +1,63 @@
+"""What a run was asked for, and the nodes' parameters that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """What the user asked for, checked."""
+
+    source: str
+    policy: str
+    side: str
+    mirror: bool
+    gui: bool
+    view: bool
+    duration_s: float | None
+    out: Path | None
+    namespace: str
+    prefix: str
+    parameters: dict[str, dict[str, Any]]
+
+
+def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, Any]:
+    """Parameters of all nodes, as the content of a ROS parameters file.
+
+    Args:
+        options: What the user asked for; it takes precedence over the user's YAML, which takes
+            precedence over the package's.
+        record_to: Folder for the recorder, or None.
+
+    Returns:
+        Sections as `--params-file` takes them.
+    """
+    arm = {'side': options.side, 'prefix': options.prefix}
+    asked: dict[str, dict[str, Any]] = {
+        'camera': {'source': options.source},
+        'policy': {'policy': options.policy, 'mirror': options.mirror, **arm},
+        'commander': arm,
+        'sim_bridge': {'gui': options.gui, **arm},
+        'viewer': {'mirror': options.mirror},
+    }
+    # Those who count and those who record shall miss nothing either; each listens for itself.
+    wait_for = [options.parameters['camera']['wait_for'], 'latency', 'hand/landmarks']
+    if options.view:
+        wait_for.append('latency')
+    if record_to is not None:
+        asked['recorder'] = {'out': str(record_to)}
+        wait_for += ['latency', 'hand/landmarks', 'camera/image_raw/compressed']
+    asked['camera']['wait_for'] = ' '.join(wait_for)
+    return {
+        f'/**/{node}': {'ros__parameters': {**values, **asked.get(node, {})}}
+        for node, values in options.parameters.items()}
+
+
+def write_parameters_file(path: Path, sections: dict[str, Any]) -> None:
+    """Write a ROS parameters file."""
+    path.write_text(yaml.safe_dump(sections, sort_keys=False))
