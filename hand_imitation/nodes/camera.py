@@ -39,9 +39,9 @@ from hand_imitation.nodes.runtime import main_of
 
 ENDED = 'the file has ended'
 _RETRY_S = 1.0
-_READ_AHEAD_S = 0.012
-"""How long before its time a file's picture is decoded: after the last one has been processed,
-since both want all cores."""
+_READ_AHEAD_S = 0.014
+"""How long before its time a file's picture is decoded, and the last one compressed: after that
+one has been processed, since all three want the cores."""
 _OVERDUE_S = 1.0
 _BLACK = 6.0
 """A picture whose brightest parts stay below this (of 255) is black."""
@@ -64,6 +64,7 @@ class CameraNode(LifecycleNode):
         self._halt = threading.Event()
         self._user_error: UserError | None = None
         self._last_picture: np.ndarray | None = None
+        self._uncompressed: tuple[np.ndarray, Time] | None = None
         self._topic_subscription: Subscription | None = None
         self.ended = False
         overridable = QoSOverridingOptions.with_default_policies()
@@ -189,6 +190,7 @@ class CameraNode(LifecycleNode):
             due_s = start_s + sent / rate_hz
             if self._halt.wait(max(due_s - _READ_AHEAD_S - time.monotonic(), 0.0)):
                 return
+            self._publish_compressed()
             wanted = int(sent * file_rate_hz / rate_hz + 1e-6)
             while index < wanted:
                 picture = source.read()
@@ -275,6 +277,7 @@ class CameraNode(LifecycleNode):
             self._health.state(health.OK, 'live')
         if not frozen:
             self._publish(picture, stamp, None)
+            self._publish_compressed()
 
     def _publish(self, picture: np.ndarray, stamp: Time, index: int | None) -> None:
         """Publish a picture and what belongs to it, the picture first."""
@@ -289,10 +292,15 @@ class CameraNode(LifecycleNode):
         if truth is not None and index is not None and index < len(truth.positions_rad):
             self._truth.publish(
                 joint_state_message(list(truth.names), stamp, truth.positions_rad[index]))
-        if self._compressed.get_subscription_count() > 0:
-            self._compressed.publish(compressed_message(
-                picture, stamp, topics.CAMERA_FRAME, self._settings.jpeg_quality))
+        self._uncompressed = picture, stamp
         self._health.tick('frames')
+
+    def _publish_compressed(self) -> None:
+        """Publish the last picture as JPEG; apart, since the policy is not to wait for it."""
+        if self._uncompressed is not None and self._compressed.get_subscription_count() > 0:
+            self._compressed.publish(compressed_message(
+                *self._uncompressed, topics.CAMERA_FRAME, self._settings.jpeg_quality))
+        self._uncompressed = None
 
 
 def main() -> None:
