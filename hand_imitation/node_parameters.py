@@ -92,7 +92,7 @@ class SimBridgeParameters:
     state_rate_hz: float = parameter(
         100.0, 'Rate of joint_states.', lower=1.0, upper=240.0, unit='Hz')
     camera_rate_hz: float = parameter(
-        30.0, "Rate of the arm's camera; 0 turns it off.", lower=0.0, upper=60.0, unit='Hz')
+        20.0, "Rate of the arm's camera; 0 turns it off.", lower=0.0, upper=60.0, unit='Hz')
     camera_width: int = parameter(
         320, "Width of the arm camera's picture.", lower=32, upper=1920, unit='px')
     camera_height: int = parameter(

@@ -87,6 +87,7 @@ class Graph:
         self._processes: dict[str, subprocess.Popen] = {}
         self._parameters: dict[str, dict[str, Any]] = {}
         self._heard: dict[str, list[Heard]] = defaultdict(list)
+        self._clients: dict[str, Any] = {}
         self._environment = pytest.MonkeyPatch()
         for key, value in ros_environment(folder).items():
             self._environment.setenv(key, value)
@@ -216,14 +217,14 @@ class Graph:
 
     def call(self, kind: type, service: str, request: Any = None) -> Any:
         """Call a service and return its answer."""
-        client = self.node.create_client(kind, service)
-        try:
-            wait_until(client.service_is_ready, f'service {service}')
-            future = client.call_async(request or kind.Request())
-            wait_until(future.done, f'answer of {service}')
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        # Kept until the end: to destroy one while another thread spins can end that thread.
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        wait_until(client.service_is_ready, f'service {service}')
+        future = client.call_async(request or kind.Request())
+        wait_until(future.done, f'answer of {service}')
+        return future.result()
 
 
 def seconds(stamp: Any) -> float:

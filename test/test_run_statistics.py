@@ -211,3 +211,11 @@ def test_truth_that_nothing_was_measured_for(statistics):
     add_frame(statistics, 0)
     statistics.add_truth(frame(0), ['index_proximal'], [0.1])
     assert statistics.summary()['joint_error_deg'] == {'mean': None, 'per_joint': {}}
+
+
+def test_hold_after_the_last_picture_does_not_count():
+    statistics = RunStatistics('right', True)
+    statistics.add_latency('camera', 1_000, 1_500)
+    statistics.add_holds(500, 1)
+    statistics.add_holds(2_000, 2)
+    assert statistics.summary()['holds'] == 1

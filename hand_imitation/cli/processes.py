@@ -50,18 +50,22 @@ class Children:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def start(self, module: str, arguments: list[str]) -> None:
+    def start(self, module: str, arguments: list[str], niceness: int = 0) -> None:
         """Start a module of `hand_imitation.nodes`.
 
         Args:
             module: Its name.
             arguments: Command line after it.
+            niceness: How far it stands back behind this process when the cores are busy.
         """
         log = tempfile.TemporaryFile('w+', errors='replace')  # noqa: SIM115 - closed in stop()
         process = subprocess.Popen(
             [sys.executable, '-m', f'hand_imitation.nodes.{module}', *arguments],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             start_new_session=True)
+        with contextlib.suppress(OSError):
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, process.pid, own + niceness)
         self._children.append(Child(module, process, log))
 
     def ended(self) -> Child | None:

@@ -20,6 +20,8 @@ from hand_imitation.nodes.monitor import MonitorNode, listening
 _SETTLE_S = 0.7
 """After the last picture, time for its command to come through."""
 _DISCOVERY_S = 0.5
+_NICENESS = {'pipeline': 0, 'commander': 0, 'sim_bridge': 5, 'recorder': 10, 'viewer': 5}
+"""What stands between a frame and its command comes first where cores are few."""
 _START_TIMEOUT_S = 90.0
 """A file that has not begun to play by then never will."""
 
@@ -69,11 +71,10 @@ def _start(children: Children, options: SimOptions, work: Path) -> None:
     arguments = ['--ros-args', '--params-file', str(parameters)]
     if options.namespace:
         arguments += ['-r', f'__ns:=/{options.namespace.strip("/")}']
-    modules = ['sim_bridge', 'pipeline', 'commander']
-    modules += ['recorder'] if record else []
-    modules += ['viewer'] if options.view else []
-    for module in modules:
-        children.start(module, arguments)
+    wanted = {'recorder': record, 'viewer': options.view}
+    for module, niceness in _NICENESS.items():
+        if wanted.get(module, True):
+            children.start(module, arguments, niceness)
 
 
 def _watch(

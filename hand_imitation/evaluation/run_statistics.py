@@ -34,7 +34,7 @@ class RunStatistics:
         self._estimates: dict[int, dict[str, float]] = {}
         self._measured_ns: list[int] = []
         self._measured: list[dict[str, float]] = []
-        self.holds = 0
+        self._holds: list[tuple[int, int]] = []
         self.limit_violations = 0
 
     def add_latency(self, stage: str, frame_ns: int, finished_ns: int) -> None:
@@ -51,6 +51,10 @@ class RunStatistics:
     def add_truth(self, frame_ns: int, names: Sequence[str], positions: Sequence[float]) -> None:
         """Note a frame's true pose [rad], in the person's terms."""
         self._truth[frame_ns] = dict(zip(names, positions, strict=True))
+
+    def add_holds(self, time_ns: int, holds: int) -> None:
+        """Note how many holds the commander had counted at a time."""
+        self._holds.append((time_ns, holds))
 
     def add_estimate(
         self, frame_ns: int, names: Sequence[str], positions: Sequence[float],
@@ -102,13 +106,17 @@ class RunStatistics:
             'command_rate_hz': round((len(commanded) - 1) / span_s, 2) if span_s else 0.0,
             'latency_ms': latency,
             'limit_violations': self.limit_violations,
-            'holds': self.holds,
+            'holds': self._holds_by(max(published, default=0)),
         }
         if self._truth:
             figures['joint_error_deg'] = self._errors(self._measured_at)
             figures['estimate_error_deg'] = self._errors(
                 lambda frame_ns: self._estimates.get(frame_ns))
         return figures
+
+    def _holds_by(self, last_frame_ns: int) -> int:
+        """Count the holds while pictures came; the one after the last is not of interest."""
+        return max((n for time_ns, n in self._holds if time_ns <= last_frame_ns), default=0)
 
     def _stage_latency(self, stage: str) -> dict[str, float | None]:
         """Time from the end of the stage before to the end of this one [ms]."""

@@ -14,6 +14,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, TimeReference
 from trajectory_msgs.msg import JointTrajectory
 
@@ -37,12 +38,11 @@ class MonitorNode(Node):
         self._prefix = prefix
         self.health: dict[str, str] = {}
         self.source_ended = False
-        self.failure = ''
+        self._joint_states: Subscription | None = None
         for kind, topic, callback in (
             (TimeReference, topics.LATENCY, self._on_latency),
             (PoseArray, topics.LANDMARKS, self._on_landmarks),
             (JointTrajectory, topics.POLICY_TRAJECTORY, self._on_targets),
-            (JointState, topics.JOINT_STATES, self._on_joint_states),
             (JointState, topics.TRUTH_JOINT_STATES, self._on_truth),
             (DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics),
         ):
@@ -78,6 +78,11 @@ class MonitorNode(Node):
             message.position)
 
     def _on_truth(self, message: JointState) -> None:
+        if self._joint_states is None:
+            # They come 100 times a second and are worth their time only against a truth.
+            self._joint_states = self.create_subscription(
+                JointState, topics.JOINT_STATES, self._on_joint_states,
+                topics.deep(topics.JOINT_STATES))
         self._statistics.add_truth(
             to_nanoseconds(message.header.stamp), message.name, message.position)
 
@@ -87,7 +92,8 @@ class MonitorNode(Node):
             self.health[name] = status.message
             values = {pair.key: pair.value for pair in status.values}
             if name == 'commander':
-                self._statistics.holds = int(values.get('holds', 0))
+                self._statistics.add_holds(
+                    to_nanoseconds(message.header.stamp), int(values.get('holds', 0)))
                 self._statistics.limit_violations = int(values.get('limit_violations', 0))
             if name == 'camera' and status.message == ENDED:
                 self.source_ended = True
