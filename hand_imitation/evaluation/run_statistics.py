@@ -14,6 +14,7 @@ from hand_imitation.policy.base import LEANING_JOINTS, lean_sign
 STAGES = ('perception', 'policy', 'command')
 _BEFORE = {'perception': 'camera', 'policy': 'perception', 'command': 'policy'}
 _PERCENTILES = (50, 95, 99)
+_IN_FLIGHT_NS = 200_000_000
 
 
 class RunStatistics:
@@ -102,7 +103,7 @@ class RunStatistics:
         figures: dict[str, Any] = {
             'frames': len(published),
             'frames_tracked': len(self._tracked & published.keys()),
-            'frames_dropped': sum('policy' not in done for done in published.values()),
+            'frames_dropped': self._dropped(published),
             'command_rate_hz': round((len(commanded) - 1) / span_s, 2) if span_s else 0.0,
             'latency_ms': latency,
             'limit_violations': self.limit_violations,
@@ -113,6 +114,13 @@ class RunStatistics:
             figures['estimate_error_deg'] = self._errors(
                 lambda frame_ns: self._estimates.get(frame_ns))
         return figures
+
+    def _dropped(self, published: Mapping[int, Mapping[str, int]]) -> int:
+        """Count the frames without a result; those on their way when the run ended are not."""
+        last_ns = max((max(done.values()) for done in published.values()), default=0)
+        return sum(
+            'policy' not in done and done['camera'] < last_ns - _IN_FLIGHT_NS
+            for done in published.values())
 
     def _holds_by(self, last_frame_ns: int) -> int:
         """Count the holds while pictures came; the one after the last is not of interest."""
