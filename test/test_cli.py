@@ -144,7 +144,7 @@ def test_predict_prints_one_object_a_line_in_the_order_given(images):
     assert [r['file'] for r in results] == ['b.png', 'a.png']
     for result in results:
         assert list(result) == ['file', 'detected', 'handedness', 'score', 'joints']
-        assert result['detected'] is True and result['handedness'] == 'right'
+        assert result['detected'] is True and result['handedness'] == 'left'
         assert 0.5 < result['score'] <= 1.0
         assert tuple(result['joints']) == JOINTS
         assert all(isinstance(value, float) for value in result['joints'].values())
