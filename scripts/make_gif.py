@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import cv2
+import numpy as np
 from PIL import Image
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument('--end', type=float, default=8.0, help='[s]')
     parser.add_argument('--width', type=int, default=640, help='[px]')
     parser.add_argument('--rate', type=float, default=10.0, help='pictures per second')
-    parser.add_argument('--colours', type=int, default=96)
+    parser.add_argument('--colours', type=int, default=255)
     options = parser.parse_args()
     capture = cv2.VideoCapture(str(options.video))
     video_rate_hz = capture.get(cv2.CAP_PROP_FPS)
@@ -42,8 +43,9 @@ def main() -> None:
         index += 1
     if not pictures:
         raise SystemExit(f"error: '{options.video}' holds no pictures in that time")
-    # One palette for all, or still parts flicker.
-    palette = pictures[len(pictures) // 2].quantize(options.colours)
+    # One palette for all, or still parts flicker; from a few of them, so that it knows all.
+    few = [np.asarray(p) for p in pictures[:: max(len(pictures) // 6, 1)]]
+    palette = Image.fromarray(np.vstack(few)).quantize(options.colours)
     frames = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     options.gif.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(

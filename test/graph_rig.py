@@ -38,8 +38,6 @@ PATIENCE_S = 60.0
 """How long to wait for what must come; only a broken graph uses it up."""
 SLACK_S = 0.5
 """How late a busy machine may hand on a message or wake a process."""
-MAX_COMMAND_STEP_RAD = TABLE.max_velocity_rad_s * 3 / SAFETY.rate_hz + 1e-6
-"""No two successive commands are further apart, however long the commander was kept waiting."""
 _EXECUTABLE = 'from hand_imitation.nodes import start; start.{}()'
 
 
@@ -220,8 +218,9 @@ class Graph:
         # Kept until the end: to destroy one while another thread spins can end that thread.
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
+            wait_until(self._clients[service].service_is_ready, f'service {service}')
+            time.sleep(SLACK_S)  # until the other side has found this one: or its answer is lost
         client = self._clients[service]
-        wait_until(client.service_is_ready, f'service {service}')
         future = client.call_async(request or kind.Request())
         wait_until(future.done, f'answer of {service}')
         return future.result()

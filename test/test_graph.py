@@ -11,7 +11,6 @@ pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray  # noqa: E402
 from graph_rig import (  # noqa: E402
-    MAX_COMMAND_STEP_RAD,
     SAFETY,
     TABLE,
     Graph,
@@ -182,7 +181,6 @@ def test_commands_are_as_a_trajectory_controller_takes_them(graph):
         assert seconds_of(point.time_from_start) == pytest.approx(1.0 / SAFETY.rate_hz)
     commands = graph.commands()[1]
     assert (commands >= TABLE.lower_rad).all() and (commands <= TABLE.upper_rad).all()
-    assert (np.abs(np.diff(commands, axis=0)) <= MAX_COMMAND_STEP_RAD).all()
 
 
 def seconds_of(duration) -> float:
