@@ -66,8 +66,9 @@ def sample_scene() -> Scene:
     fist = int(curl.argmax())
     opened = fist - 45 + int(curl[fist - 45:fist].argmin())
     elbow = angles[:, names.index('elbow')]
-    arm_right, arm_left = pictures[int(elbow.argmax())], pictures[int(elbow.argmin())]
-    empty = side_by_side(arm_right, arm_left)
+    leans = pictures[int(elbow.argmax())], pictures[int(elbow.argmin())]
+    # Of the two ways to join them, one leaves both arms out.
+    empty = min(side_by_side(*leans), side_by_side(*reversed(leans)), key=detail)
     left, right = moved(pictures[opened], -150), moved(pictures[fist][:, ::-1], 150, 0.85)
     return Scene(
         pictures[opened:fist + 1], angles[opened:fist + 1], names, empty,
@@ -78,6 +79,11 @@ def sample_scene() -> Scene:
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """The left half of one picture and the right half of another."""
     return np.hstack([left[:, :WIDTH // 2], right[:, WIDTH // 2:]])
+
+
+def detail(picture: np.ndarray) -> float:
+    """How much there is to see: the background is blurred, a hand is not."""
+    return float(np.abs(cv2.Laplacian(picture, cv2.CV_16S)).sum())
 
 
 def moved(picture: np.ndarray, right_px: float, scale: float = 1.0) -> np.ndarray:

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -21,7 +23,7 @@ from graph_rig import (  # noqa: E402
 from hand_pictures import sample_scene, write_clip  # noqa: E402
 from lifecycle_msgs.msg import State, Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from hand_imitation.nodes import topics  # noqa: E402
 
@@ -91,6 +93,24 @@ def test_camera_that_cannot_be_configured_lives_on(graph):
     graph.wait_report('camera', "no such source '/nowhere.mp4'")
     assert graph.is_running('camera')
     assert 'Traceback' not in graph.logs()
+
+
+def test_compressed_picture_that_claims_to_be_huge(graph):
+    """A few hundred bytes, which to decode would take gigabytes."""
+    small = bytearray(cv2.imencode('.jpg', np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    size = small.find(b'\xff\xc0') + 5  # in the start of frame: height and width
+    small[size:size + 4] = (30000).to_bytes(2, 'big') * 2
+    camera = graph.start('camera', source='topic:/eye/compressed')
+    publisher = graph.node.create_publisher(
+        CompressedImage, '/eye/compressed', topics.QOS[topics.IMAGE])
+    message = CompressedImage(format='jpeg', data=bytes(small))
+    graph.wait_report('camera', '')
+    timer = graph.node.create_timer(0.2, lambda: publisher.publish(message))
+    graph.wait_report('camera', 'refused an image')
+    timer.cancel()
+    peak_kb, = re.findall(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{camera.pid}/status').read_text())
+    assert int(peak_kb) < 1_000_000
+    assert graph.is_running('camera')
 
 
 # Mistakes of the user
