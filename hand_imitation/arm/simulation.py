@@ -249,9 +249,11 @@ class SimulatedArm(ArmDriver):
             lightDiffuseCoeff=0.6, lightSpecularCoeff=0.05,
             renderer=pybullet.ER_TINY_RENDERER, physicsClientId=self.client_id)
         # PyBullet built without numpy returns flat tuples.
-        image = np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[..., :3]
-        empty = np.asarray(segments).reshape(height, width, 1) < 0
-        return np.where(empty, _background(height), image)
+        image = np.array(np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[..., :3])
+        empty = np.asarray(segments).reshape(height, width) < 0
+        background = np.broadcast_to(_background(height), image.shape)
+        image[empty] = background[empty]
+        return image
 
     def _checked(self, values: np.ndarray) -> np.ndarray:
         """Return one finite number per joint, or raise ValueError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,8 @@ from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.nodes import topics
 from hand_imitation.nodes.camera import ENDED
 from hand_imitation.nodes.messages import to_nanoseconds, without_prefix
+
+_NICENESS = 5
 
 
 class MonitorNode(Node):
@@ -118,6 +121,8 @@ def listening(
     over = threading.Event()
 
     def spin() -> None:
+        # Counting can wait where cores are few; on Linux this is for this thread alone.
+        os.nice(_NICENESS)
         executor = SingleThreadedExecutor()
         executor.add_node(monitor)
         while not over.is_set():

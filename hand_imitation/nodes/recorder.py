@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
+from rclpy.subscription import Subscription
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, JointState, TimeReference
@@ -37,14 +37,18 @@ RECORDED = {
     topics.LATENCY: TimeReference,
     topics.DIAGNOSTICS: DiagnosticArray,
 }
-_QUEUE_LENGTH = 2000
+_PERIOD_S = 0.02
+"""How often the messages that came are collected."""
+_QUEUE_LENGTH = 1000
+"""Messages of a topic that may wait; memory stays bounded, and a disk may pause for seconds."""
 
 
 class RecorderNode(Node):
-    """Takes messages as bytes and writes them on a thread of its own.
+    """Collects what came, 50 times a second, and writes it as it is.
 
-    The queue between is bounded: where the disk cannot keep up, messages are dropped and
-    counted, and memory stays where it is.
+    An executor would wake for every message, of which there are hundreds a second, and cost the
+    time of those who make them. So the subscriptions belong to a node that nobody spins, and are
+    emptied by a thread.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -62,42 +66,59 @@ class RecorderNode(Node):
             self._writer.open()
         except OSError as error:
             raise UserError(f"'{self._path}' cannot be written: {error.strerror}") from error
+        # Its own name even where this node is renamed; topics are resolved by this node.
+        self._inputs = Node(
+            'recorder_inputs', namespace=self.get_namespace(), use_global_arguments=False,
+            start_parameter_services=False)
         typestore = get_typestore(Stores.ROS2_JAZZY)
-        self._connections = {}
-        self._queue: queue.Queue = queue.Queue(_QUEUE_LENGTH)
+        self._taps: list[tuple[Subscription, Connection]] = []
         for topic, kind in RECORDED.items():
             name = self.resolve_topic_name(topic)
             package = kind.__module__.split('.')[0]
-            self._connections[topic] = self._writer.add_connection(
+            connection = self._writer.add_connection(
                 name, f'{package}/msg/{kind.__name__}', typestore=typestore)
-            self.create_subscription(
-                kind, topic, partial(self._on_message, topic), topics.deep(topic), raw=True)
-        self._thread = threading.Thread(target=self._write, name='writer')
+            subscription = self._inputs.create_subscription(
+                kind, name, _never_called, topics.deep(topic, _QUEUE_LENGTH), raw=True)
+            self._taps.append((subscription, connection))
+        self._halt = threading.Event()
+        self._thread = threading.Thread(target=self._record, name='writer')
         self._thread.start()
         self._health.state(health.OK, f'recording to {self._path}')
 
     def close(self) -> None:
         """Write what is waiting, then the bag's index and metadata."""
-        self._queue.put(None)
+        self._halt.set()
         self._thread.join()
         self._writer.close()
+        self._inputs.destroy_node()
 
-    def _on_message(self, topic: str, data: bytes) -> None:
-        try:
-            self._queue.put_nowait((topic, self.get_clock().now().nanoseconds, data))
-        except queue.Full:
-            self._health.tick('dropped')
-            self._health.state(health.WARN, 'the disk cannot keep up; messages are dropped')
+    def _record(self) -> None:
+        while not self._halt.wait(_PERIOD_S):
+            self._write(self._collected())
+        self._write(self._collected())
 
-    def _write(self) -> None:
-        while (item := self._queue.get()) is not None:
-            topic, time_ns, data = item
+    def _collected(self) -> list[tuple[int, Connection, bytes]]:
+        """Take all messages that came, with the time of their arrival [ns], in its order."""
+        arrived = []
+        for subscription, connection in self._taps:
+            with subscription.handle:
+                while taken := subscription.handle.take_message(subscription.msg_type, True):
+                    data, about = taken
+                    arrived.append((about['received_timestamp'], connection, data))
+        return sorted(arrived, key=lambda message: message[0])
+
+    def _write(self, arrived: list[tuple[int, Connection, bytes]]) -> None:
+        for time_ns, connection, data in arrived:
             try:
-                self._writer.write(self._connections[topic], time_ns, data)
+                self._writer.write(connection, time_ns, data)
                 self._health.tick('messages')
             except OSError as error:
                 self._health.tick('failed')
                 self._health.state(health.ERROR, f'cannot write: {error.strerror}')
+
+
+def _never_called(data: bytes) -> None:
+    """Stand in for the callback that a subscription must have."""
 
 
 def main() -> None:

@@ -51,6 +51,10 @@ def run(
             threads.append(threading.Thread(
                 target=_spin, args=(nodes[-1], stop), name=nodes[-1].get_name()))
             threads[-1].start()
+        # What was made so far stays: looking through it for garbage again and again would stop
+        # all threads for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         while not stop.wait(0.1):
             if done is not None and done(nodes):
                 break
