@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from hand_imitation.errors import EXIT_BAD_INPUT, UserError
+from hand_imitation.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
 
 # Several threads hand one frame on to each other, and each may have to wait this long for the
 # interpreter lock. Python's default is 5 ms.
@@ -36,10 +36,10 @@ def run(
         done: Called with the nodes several times a second; True ends the run.
 
     Returns:
-        Exit code: 0, or 2 where the user must mend something.
+        Exit code: 0, 2 where the user must mend something, or 3 where a node broke.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    stop = threading.Event()
+    stop, broken = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -49,7 +49,7 @@ def run(
         for make in makers:
             nodes.append(make())
             threads.append(threading.Thread(
-                target=_spin, args=(nodes[-1], stop), name=nodes[-1].get_name()))
+                target=_spin, args=(nodes[-1], stop, broken), name=nodes[-1].get_name()))
             threads[-1].start()
         # What was made so far stays: looking through it for garbage again and again would stop
         # all threads for tens of milliseconds.
@@ -58,7 +58,7 @@ def run(
         while not stop.wait(0.1):
             if done is not None and done(nodes):
                 break
-        return 0
+        return EXIT_FAILED if broken.is_set() else 0
     except UserError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
@@ -70,6 +70,7 @@ def run(
             _close(nodes.pop())
         # The state machine of a lifecycle node is freed with the object only, and without that
         # Fast DDS leaves its shared memory behind.
+        gc.unfreeze()
         gc.collect()
         rclpy.try_shutdown()
 
@@ -91,15 +92,17 @@ def main_of(
     os._exit(code)
 
 
-def _spin(node: Node, stop: threading.Event) -> None:
+def _spin(node: Node, stop: threading.Event, broken: threading.Event) -> None:
+    """Spin a node until it is time to stop; a node that breaks ends its process, with a word."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         while not stop.is_set():
             executor.spin_once(timeout_sec=0.1)
-    except Exception as error:  # a node that breaks ends its process, with a word
+    except Exception as error:  # whatever it is, the arm must not go on without this node
         if not stop.is_set():
             node.get_logger().fatal(f'{type(error).__name__}: {error}')
+            broken.set()
             stop.set()
             raise
     finally:
