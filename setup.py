@@ -40,6 +40,7 @@ EXTRAS = {
     'synthetic': ['anny==0.6.2', 'torch==2.13.0'],
     'test': [
         'pytest>=8',
+        'pytest-rerunfailures>=14',
         'hypothesis>=6',
         'psutil>=5',
         'ruff==0.17.6',

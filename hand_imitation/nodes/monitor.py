@@ -128,6 +128,7 @@ def listening(
         while not over.is_set():
             executor.spin_once(timeout_sec=0.1)
         executor.remove_node(monitor)
+        executor.shutdown(timeout_sec=1.0)
 
     thread = threading.Thread(target=spin, name='monitor')
     thread.start()

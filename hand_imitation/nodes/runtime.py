@@ -107,6 +107,8 @@ def _spin(node: Node, stop: threading.Event, broken: threading.Event) -> None:
             raise
     finally:
         executor.remove_node(node)
+        # Left to the garbage collector, it would be taken apart after ROS is.
+        executor.shutdown(timeout_sec=1.0)
 
 
 def _close(node: Node) -> None:
