@@ -148,6 +148,8 @@ class CameraNode(LifecycleNode):
         if self._thread is not None:
             self._thread.join(timeout=3.0)
             self._thread = None
+            # The last picture, which would have been compressed just before the next one.
+            self._publish_compressed()
         if self._topic_subscription is not None:
             self.destroy_subscription(self._topic_subscription)
             self._topic_subscription = None
