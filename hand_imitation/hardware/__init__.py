@@ -1,0 +1,1 @@
+"""Servo hardware: protocols, buses, the driver of an arm, and how an arm is described."""
