@@ -13,16 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hand_imitation.arm.safety import SafetyParameters
 from hand_imitation.errors import UserError
+from hand_imitation.hardware.servo_arm import ServoArmParameters
+from hand_imitation.hardware.watchdog import WatchdogParameters
 from hand_imitation.human.perception import PerceptionParameters
 from hand_imitation.parameters import from_mapping, parameter
+from hand_imitation.plain_yaml import read_yaml
 from hand_imitation.policy.geometric import GeometricParameters
 
-_MAX_YAML_BYTES = 1024 * 1024
 SIDES = ('left', 'right')
+SERVO_FAMILIES = ('dynamixel', 'feetech')
+CONTROLLERS = {
+    'joint_trajectory_controller': '/joint_trajectory_controller/joint_trajectory',
+    'forward_command_controller': '/forward_position_controller/commands',
+}
+"""Controllers that `ros2_control` can hand commands to, and the topics they usually have."""
 # Set by ROS itself, whatever the node declares.
 _ROS_KEYS = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
 
@@ -69,6 +75,9 @@ class PolicyParameters:
     mirror: bool = parameter(
         True, 'The arm leans like a mirror image of the person; changes the sign of wrist and '
         'elbow, and nothing else.')
+    person: str = parameter(
+        '', "Calibration of the person, from 'hand-imitation calibrate person'; empty does "
+        'without.')
     prefix: str = parameter('', 'Put before every joint name in messages.')
 
 
@@ -100,10 +109,106 @@ class SimBridgeParameters:
 
 
 @dataclass(frozen=True)
+class ServoDriverParameters:
+    """The `servo_driver` node, beside its watchdog and the patience on the bus."""
+
+    side: str = parameter('right', 'Which arm is driven.', choices=SIDES)
+    prefix: str = parameter('', 'Put before every joint name in messages.')
+    urdf: str = parameter('', "URDF or xacro of the arm; empty takes the package's own.")
+    driver: str = parameter('dynamixel', 'Kind of servos.', choices=SERVO_FAMILIES)
+    port: str = parameter('/dev/ttyUSB0', 'Serial port of the bus.')
+    baud: int = parameter(
+        0, "Bits per second on the bus; 0 takes the robot's.", lower=0, upper=4_000_000)
+    robot: str = parameter(
+        '', 'Robot description, name or path of a YAML file; empty takes the one of the package '
+        'for this kind of servos.')
+    calibration: str = parameter(
+        '', "Calibration file; empty takes the robot's usual place, 'none' goes by the robot "
+        'description alone.')
+    rate_hz: float = parameter(
+        100.0, 'Cycles on the bus: a command is sent and all servos are read.', lower=20.0,
+        upper=500.0, unit='Hz')
+    realtime_priority: int = parameter(
+        10, "Real-time priority of the node's process, where the system permits one; 0 asks for "
+        'none.', lower=0, upper=99)
+    armed: bool = parameter(False, 'Switch the motors on at start.')
+    autostart: bool = parameter(
+        True, 'Configure at start; false leaves that to a lifecycle manager.')
+
+
+@dataclass(frozen=True)
+class Ros2ControlParameters:
+    """The `ros2_control` node, beside its watchdog."""
+
+    side: str = parameter('right', 'Which arm is driven.', choices=SIDES)
+    prefix: str = parameter('', 'Put before every joint name in messages.')
+    urdf: str = parameter('', "URDF or xacro of the arm; empty takes the package's own.")
+    controller: str = parameter(
+        'joint_trajectory_controller', 'Kind of controller that takes the commands.',
+        choices=tuple(CONTROLLERS))
+    command_topic: str = parameter(
+        '', "The controller's topic; empty takes /joint_trajectory_controller/joint_trajectory, "
+        'or /forward_position_controller/commands.')
+    states_topic: str = parameter(
+        '/joint_states', 'Where the joint states of ros2_control come from.')
+    joint_map: str = parameter(
+        '', 'YAML file that maps our joints to those of the controller; empty where they have '
+        'the same names.')
+    armed: bool = parameter(False, 'Hand commands on from the start.')
+    autostart: bool = parameter(
+        True, 'Configure at start; false leaves that to a lifecycle manager.')
+
+
+@dataclass(frozen=True)
 class RecorderParameters:
     """The `recorder` node."""
 
-    out: str = parameter('', 'Folder to write the bag to; it must not exist yet.')
+    out: str = parameter('', 'Folder to write the bag to, as bag/; it must not exist yet.')
+    max_size_mb: float = parameter(
+        0.0, 'Recording ends at this size; 0 for no limit.', lower=0.0, upper=1e9, unit='MB')
+    max_duration_s: float = parameter(
+        0.0, 'Recording ends after this time; 0 for no limit.', lower=0.0, upper=1e7, unit='s')
+    split_size_mb: float = parameter(
+        0.0, 'At this size another file is begun; 0 for one file.', lower=0.0, upper=1e9,
+        unit='MB')
+    split_duration_s: float = parameter(
+        0.0, 'After this time another file is begun; 0 for one file.', lower=0.0, upper=1e7,
+        unit='s')
+    end_at_limit: bool = parameter(
+        False, 'End the node, not only the recording, when a limit is reached.')
+
+
+@dataclass(frozen=True)
+class ReplayerParameters:
+    """The `replayer` node."""
+
+    bag: str = parameter('', 'Folder of the rosbag2 to play.')
+    topics: str = parameter(
+        '', "Topics of the bag that have other names than ours, such as "
+        "'camera/image_raw=/eye/image', separated by blanks.")
+    start_s: float = parameter(
+        0.0, 'Leave out what is before this time after the first picture.', lower=0.0, upper=1e7,
+        unit='s')
+    end_s: float = parameter(
+        0.0, 'Leave out what is after this time after the first picture; 0 for nothing.',
+        lower=0.0, upper=1e7, unit='s')
+    arm: bool = parameter(
+        False, 'Publish the recorded joint states; only where no other arm does.')
+    side: str = parameter('right', 'Which arm it is.', choices=SIDES)
+    prefix: str = parameter('', 'Put before every joint name in messages.')
+    width: int = parameter(
+        640, 'Larger pictures are scaled down to this width; 0 publishes them as they are.',
+        lower=0, upper=7680, unit='px')
+    focal_length: float = parameter(
+        0.9, 'Focal length in picture widths, for camera_info.', lower=0.1, upper=10.0,
+        unit='picture widths')
+    jpeg_quality: int = parameter(
+        90, 'Quality of the compressed picture.', lower=1, upper=100)
+    wait_for: str = parameter(
+        'camera/image_raw joint_trajectory', 'It begins when each of these topics (separated by '
+        'blanks) has a subscriber, or two if it is named twice.')
+    wait_for_timeout_s: float = parameter(
+        60.0, 'It begins after this time whoever listens.', lower=0.0, upper=600.0, unit='s')
 
 
 @dataclass(frozen=True)
@@ -121,7 +226,12 @@ NODES: dict[str, dict[str, type]] = {
     },
     'commander': {'': CommanderParameters, 'safety': SafetyParameters},
     'sim_bridge': {'': SimBridgeParameters},
+    'servo_driver': {
+        '': ServoDriverParameters, 'watchdog': WatchdogParameters, 'bus': ServoArmParameters,
+    },
+    'ros2_control': {'': Ros2ControlParameters, 'watchdog': WatchdogParameters},
     'recorder': {'': RecorderParameters},
+    'replayer': {'': ReplayerParameters},
     'viewer': {'': ViewerParameters},
 }
 """Per node: its dataclasses by the prefix of their parameters."""
@@ -170,7 +280,7 @@ def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: No such file, not YAML, an unknown node or key, a value out of range.
     """
-    sections = _load_yaml(path)
+    sections = read_yaml(path, 'parameters file', 'compare it with config/hand_imitation.yaml')
     result: dict[str, dict[str, Any]] = {}
     for section, body in sections.items():
         node = str(section).rsplit('/', 1)[-1]
@@ -201,39 +311,6 @@ def is_ros_key(key: str) -> bool:
 def _field_names(cls: type) -> list[str]:
     """Names of a dataclass's fields."""
     return [field.name for field in dataclasses.fields(cls)]
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases, which ROS refuses too and which can multiply without end."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem='an alias is not allowed', problem_mark=mark)
-        return super().compose_node(parent, index)
-
-
-def _load_yaml(path: Path) -> dict[str, Any]:
-    """Load a YAML file whose top is a mapping."""
-    try:
-        with path.open('rb') as file:
-            content = file.read(_MAX_YAML_BYTES + 1)
-        if len(content) > _MAX_YAML_BYTES:
-            raise UserError(f"parameters file '{path}' is larger than 1 MB: give a smaller one")
-        loaded = yaml.load(content.decode(), Loader=_PlainLoader)
-    except OSError as error:
-        raise UserError(
-            f"parameters file '{path}' cannot be read ({error.strerror}): give a YAML file"
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = ' '.join(str(error).split())
-        raise UserError(
-            f"parameters file '{path}' is not plain YAML ({line[:200]}): compare it with "
-            f'config/hand_imitation.yaml') from error
-    if not isinstance(loaded, dict):
-        raise UserError(
-            f"parameters file '{path}' holds no sections: start from config/hand_imitation.yaml")
-    return loaded
 
 
 def _flattened(tree: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -153,7 +153,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 @pytest.mark.parametrize('content', ['', '# nothing\n', '[camera]', 'text', '3'])
 def test_file_without_sections_is_refused(written, content):
-    assert 'holds no sections' in refusal(written(content))
+    assert "holds no 'name: value' lines" in refusal(written(content))
 
 
 @pytest.mark.parametrize('tag', [

@@ -219,3 +219,35 @@ def test_hold_after_the_last_picture_does_not_count():
     statistics.add_holds(500, 1)
     statistics.add_holds(2_000, 2)
     assert statistics.summary()['holds'] == 1
+
+
+# A servo bus.
+
+def test_without_a_bus_there_are_no_figures_of_it(statistics):
+    add_frame(statistics, 0)
+    assert not {'bus', 'frame_to_bus_ms', 'following_error_deg'} & set(statistics.summary())
+
+
+def test_figures_of_the_bus(statistics):
+    for k in range(100):
+        add_frame(statistics, k)
+        if k != 7:
+            statistics.add_latency('bus', frame(k), frame(k) + (k + 1) * MS)
+    armed = {'mode': 'armed', 'cycles': '300', 'cycle_ms_p50': '6.50', 'jitter_ms_p99': '',
+             'fault': ''}
+    statistics.add_bus('', {'mode': 'idle', 'cycles': '5', 'cycle_ms_p50': '9.00'})
+    statistics.add_bus('', armed)
+    statistics.add_bus('wrist', {'following_error_mean_deg': '2.00'})
+    statistics.add_bus('elbow', {'following_error_mean_deg': '3.00'})
+    statistics.add_bus('index_distal', {'following_error_mean_deg': 'nan'})
+    for _ in range(2):  # said again and again until it is armed once more
+        statistics.add_bus('', {'mode': 'idle', 'cycles': '9', 'fault': 'elbow: too hot'})
+    summary = statistics.summary()
+    assert summary['bus'] == {'cycles': 300.0, 'cycle_ms_p50': 6.5, 'faults': ['elbow: too hot']}
+    steps = np.delete(np.arange(1, 101), 7)
+    assert summary['frame_to_bus_ms'] == {
+        f'p{p}': pytest.approx(np.percentile(steps, p), abs=0.006) for p in (50, 95, 99)}
+    assert summary['following_error_deg'] == {
+        'mean': 2.5, 'per_joint': {'wrist': 2.0, 'elbow': 3.0}}
+    assert set(summary['latency_ms']) == {*STAGES, 'end_to_end'}
+    json.dumps(summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,29 @@ import yaml
 
 
 @dataclass(frozen=True)
-class SimOptions:
-    """What the user asked for, checked."""
+class RunOptions:
+    """What the user asked for, checked.
+
+    Attributes:
+        arm: The node that drives the arm, such as 'sim_bridge'.
+        arm_parameters: What was asked of it in particular.
+    """
 
     source: str
     policy: str
     side: str
     mirror: bool
-    gui: bool
     view: bool
     duration_s: float | None
     out: Path | None
     namespace: str
     prefix: str
+    arm: str
+    arm_parameters: dict[str, Any]
     parameters: dict[str, dict[str, Any]]
 
 
-def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, Any]:
+def node_parameters(options: RunOptions, record_to: Path | None) -> dict[str, Any]:
     """Parameters of all nodes, as the content of a ROS parameters file.
 
     Args:
@@ -37,17 +44,17 @@ def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, An
     Returns:
         Sections as `--params-file` takes them.
     """
-    arm = {'side': options.side, 'prefix': options.prefix}
+    which = {'side': options.side, 'prefix': options.prefix}
     asked: dict[str, dict[str, Any]] = {
         'camera': {'source': options.source},
-        'policy': {'policy': options.policy, 'mirror': options.mirror, **arm},
-        'commander': arm,
-        'sim_bridge': {'gui': options.gui, **arm},
+        'policy': {'policy': options.policy, 'mirror': options.mirror, **which},
+        'commander': which,
+        options.arm: {**options.arm_parameters, **which},
         'viewer': {'mirror': options.mirror},
     }
     # Those who count and those who record shall miss nothing either; each listens for itself.
     wait_for = [options.parameters['camera']['wait_for'], 'latency', 'hand/landmarks']
-    if options.view:
+    if options.view or options.arm == 'servo_driver':
         wait_for.append('latency')
     if record_to is not None:
         asked['recorder'] = {'out': str(record_to)}
@@ -56,6 +63,11 @@ def node_parameters(options: SimOptions, record_to: Path | None) -> dict[str, An
     return {
         f'/**/{node}': {'ros__parameters': {**values, **asked.get(node, {})}}
         for node, values in options.parameters.items()}
+
+
+def in_options(words: str) -> str:
+    """Turn launch arguments, of which nodes speak, into options of the command line."""
+    return re.sub(r'\b(\w+):=', r'--\1 ', words)
 
 
 def write_parameters_file(path: Path, sections: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.frame_sources import read_image
 from hand_imitation.human.perception import StillPerception
+from hand_imitation.human.person import load_person
 from hand_imitation.policy import load_policy
 from hand_imitation.policy.base import Policy
 
@@ -21,6 +22,8 @@ from hand_imitation.policy.base import Policy
 def predict(
     files: Annotated[list[Path], typer.Argument(help='Images, each judged alone.')],
     policy: Annotated[str, typer.Option(help='Name of the policy.')] = 'geometric',
+    person: Annotated[Path | None, typer.Option(
+        help="Calibration of the person, from 'hand-imitation calibrate person'.")] = None,
 ) -> None:
     """Print the joint angles of the hand in each image, one JSON object a line.
 
@@ -29,7 +32,9 @@ def predict(
 
     Example: hand-imitation predict hand.jpg other.png
     """
-    loaded = load_policy(policy, JointTable.from_urdf(load_description()))
+    loaded = load_policy(
+        policy, JointTable.from_urdf(load_description()),
+        person=load_person(person) if person else None)
     perception = StillPerception()
     failed = False
     for file in files:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hand_imitation.environment import DDS_PROFILE_VARIABLES, PARENT_VARIABLE
 from hand_imitation.resources import share_directory
 
 _GRACE_S = 15.0
-_DDS_PROFILE = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Children:
         process = subprocess.Popen(
             [sys.executable, '-m', f'hand_imitation.nodes.{module}', *arguments],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            start_new_session=True)
+            start_new_session=True, env={**os.environ, PARENT_VARIABLE: str(os.getpid())})
         with contextlib.suppress(OSError):
             own = os.getpriority(os.PRIO_PROCESS, 0)
             os.setpriority(os.PRIO_PROCESS, process.pid, own + niceness)
@@ -99,6 +99,6 @@ def set_ros_environment() -> None:
     Discovery stays on this machine, and Fast DDS gets room for large pictures.
     """
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    if not any(name in os.environ for name in _DDS_PROFILE):
+    if not any(name in os.environ for name in DDS_PROFILE_VARIABLES):
         profile = str(Path(share_directory()) / 'config' / 'fastdds.xml')
-        os.environ.update(dict.fromkeys(_DDS_PROFILE, profile))
+        os.environ.update(dict.fromkeys(DDS_PROFILE_VARIABLES, profile))

@@ -14,6 +14,8 @@ from rich.table import Table
 from hand_imitation.evaluation.run_statistics import RunStatistics
 
 _ERRORS = Console(stderr=True)
+_FOLLOWING = ('following', 'active', 'moving as commanded', 'no commands')
+"""What the drivers of arms say while they do as they are told."""
 _GROUPS = {
     'fingers': tuple(
         f'{finger}_{part}' for finger in ('index', 'middle', 'ring', 'little')
@@ -41,14 +43,20 @@ def progress_bar(task: str) -> Iterator[Callable[[float], None]]:
         yield lambda share: progress.update(row, completed=share)
 
 
+def say(words: str) -> None:
+    """Print a line for the person at the terminal, above the progress if there is any."""
+    _ERRORS.print(words, markup=False, highlight=False)
+
+
 @contextmanager
 def run_progress(
-    frames: int | None,
+    frames: int | None, arm: str,
 ) -> Iterator[Callable[[RunStatistics, dict[str, str]], None]]:
-    """Show how a run goes: frames, hand, latency, what the commander does.
+    """Show how a run goes: frames, hand, latency, what the commander and the arm do.
 
     Args:
         frames: How many there will be, or None.
+        arm: The node that drives the arm.
 
     Yields:
         A function to call with the statistics and the nodes' words about themselves.
@@ -67,8 +75,10 @@ def run_progress(
             # What follows a colon or semicolon is the reason; a line has room for the state.
             state = {
                 node: health.get(node, 'starting').split(':')[0].split(';')[0]
-                for node in ('policy', 'commander')}
-            words += [f'hand: {state["policy"]}', f'arm: {state["commander"]}']
+                for node in ('policy', 'commander', arm)}
+            # While its driver has nothing to say, the arm does what the commander says.
+            words.append(f'hand: {state["policy"]}')
+            words.append(f'arm: {state["commander" if state[arm] in _FOLLOWING else arm]}')
             progress.update(
                 row, completed=statistics.frames, words=', '.join(words),
                 description='running' if statistics.frames else 'starting')
@@ -104,13 +114,47 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     for percentile in ('p50', 'p95', 'p99'):
         latency.add_column(percentile, justify='right')
     for stage, values in summary['latency_ms'].items():
-        latency.add_row(stage.replace('_', ' '), *(
-            '-' if values[p] is None else f'{values[p]:.1f}' for p in ('p50', 'p95', 'p99')))
+        latency.add_row(stage.replace('_', ' '), *_percentile_cells(values))
+    if 'frame_to_bus_ms' in summary:
+        latency.add_row('frame to bus', *_percentile_cells(summary['frame_to_bus_ms']))
     console.print(latency)
+    if 'bus' in summary:
+        console.print(_bus_table(summary['bus']))
+        console.print(_following_table(summary['following_error_deg']))
     if 'joint_error_deg' in summary:
         console.print(_error_table(summary))
     if out is not None:
         console.print(f"video, bag and summary are in '{out}'", highlight=False)
+
+
+def _bus_table(bus: dict[str, Any]) -> Table:
+    """How the servo bus did."""
+    table = Table(title='servo bus')
+    table.add_column('figure')
+    table.add_column('value', justify='right')
+    for name, words in (
+            ('cycle_ms_p50', 'cycle, p50 [ms]'), ('cycle_ms_p99', 'cycle, p99 [ms]'),
+            ('jitter_ms_p99', 'jitter, p99 [ms]'), ('overruns', 'cycles left out'),
+            ('retries', 'questions asked again'), ('reconnects', 'reconnects')):
+        table.add_row(words, f'{bus[name]:g}' if name in bus else '-')
+    table.add_row('faults that switched the motors off', str(len(bus['faults'])))
+    return table
+
+
+def _following_table(following: dict[str, Any]) -> Table:
+    """How closely the servos followed what they were sent."""
+    table = Table(title='following error [deg]')
+    table.add_column('joint')
+    table.add_column('mean', justify='right')
+    for joint, error_deg in following['per_joint'].items():
+        table.add_row(joint, f'{error_deg:.1f}')
+    table.add_section()
+    table.add_row('all joints', _cell(following['mean']))
+    return table
+
+
+def _percentile_cells(values: dict[str, float | None]) -> list[str]:
+    return [_cell(values[p]) for p in ('p50', 'p95', 'p99')]
 
 
 def _error_table(summary: dict[str, Any]) -> Table:

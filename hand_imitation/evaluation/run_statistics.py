@@ -15,6 +15,9 @@ STAGES = ('perception', 'policy', 'command')
 _BEFORE = {'perception': 'camera', 'policy': 'perception', 'command': 'policy'}
 _PERCENTILES = (50, 95, 99)
 _IN_FLIGHT_NS = 200_000_000
+_BUS_FIGURES = (
+    'cycles', 'cycle_ms_p50', 'cycle_ms_p99', 'cycle_ms_max', 'jitter_ms_p50', 'jitter_ms_p99',
+    'overruns', 'reconnects', 'retries')
 
 
 class RunStatistics:
@@ -36,10 +39,13 @@ class RunStatistics:
         self._measured_ns: list[int] = []
         self._measured: list[dict[str, float]] = []
         self._holds: list[tuple[int, int]] = []
+        self._bus: dict[str, float] = {}
+        self._bus_faults: list[str] = []
+        self._following_deg: dict[str, float] = {}
         self.limit_violations = 0
 
     def add_latency(self, stage: str, frame_ns: int, finished_ns: int) -> None:
-        """Note that a stage finished with a frame; stages are 'camera' and `STAGES`."""
+        """Note that a stage finished with a frame: 'camera', one of `STAGES`, or 'bus'."""
         # The first command from a frame counts, and nothing happens to a frame twice before it.
         self._finished_ns.setdefault(frame_ns, {}).setdefault(stage, finished_ns)
 
@@ -70,10 +76,29 @@ class RunStatistics:
         self._measured_ns.append(time_ns)
         self._measured.append(dict(zip(names, positions, strict=True)))
 
+    def add_bus(self, joint: str, values: Mapping[str, str]) -> None:
+        """Note what the driver of the servos says of the bus, or of one servo.
+
+        Args:
+            joint: The servo's joint, or '' for the bus.
+            values: As in its diagnostics; the newest count, since they are of the whole run.
+        """
+        if joint:
+            following = values.get('following_error_mean_deg', 'nan')
+            if following != 'nan':
+                self._following_deg[joint] = float(following)
+            return
+        fault = values.get('fault', '')
+        if fault and fault not in self._bus_faults[-1:]:
+            self._bus_faults.append(fault)
+        if values.get('mode') == 'armed' or not self._bus:
+            self._bus = {name: float(values[name]) for name in _BUS_FIGURES if values.get(name)}
+
     @property
     def frames(self) -> int:
         """Frames published so far."""
-        return sum('camera' in done for done in self._finished_ns.values())
+        # A copy, here and below: this is asked while the monitor's thread adds more.
+        return sum('camera' in done for done in list(self._finished_ns.values()))
 
     @property
     def frames_tracked(self) -> int:
@@ -82,9 +107,9 @@ class RunStatistics:
 
     def latest_latency_ms(self) -> float | None:
         """End-to-end latency of the newest commanded frame [ms]."""
-        for frame_ns in reversed(self._finished_ns):
-            if 'command' in self._finished_ns[frame_ns]:
-                return (self._finished_ns[frame_ns]['command'] - frame_ns) * 1e-6
+        for frame_ns, done in reversed(list(self._finished_ns.items())):
+            if 'command' in done:
+                return (done['command'] - frame_ns) * 1e-6
         return None
 
     def summary(self) -> dict[str, Any]:
@@ -113,7 +138,20 @@ class RunStatistics:
             figures['joint_error_deg'] = self._errors(self._measured_at)
             figures['estimate_error_deg'] = self._errors(
                 lambda frame_ns: self._estimates.get(frame_ns))
-        return figures
+        return figures | self._bus_figures(published)
+
+    def _bus_figures(self, published: Mapping[int, Mapping[str, int]]) -> dict[str, Any]:
+        """Figures of a servo bus, where there is one."""
+        if not self._bus:
+            return {}
+        joints = self._following_deg
+        mean = round(float(np.mean(list(joints.values()))), 2) if joints else None
+        return {
+            'frame_to_bus_ms': _percentiles([
+                (done['bus'] - ns) * 1e-6 for ns, done in published.items() if 'bus' in done]),
+            'bus': {**self._bus, 'faults': self._bus_faults},
+            'following_error_deg': {'mean': mean, 'per_joint': joints},
+        }
 
     def _dropped(self, published: Mapping[int, Mapping[str, int]]) -> int:
         """Count the frames without a result; those on their way when the run ended are not."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -17,16 +19,39 @@ ERROR = DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 
 
+@dataclass(frozen=True)
+class Part:
+    """The health of a part of what a node looks after, such as one servo.
+
+    Attributes:
+        name: What it is called.
+        level: `OK`, `WARN`, `ERROR` or `STALE`.
+        message: One line for a person.
+        hardware_id: Which device it is.
+        values: By name.
+    """
+
+    name: str
+    level: bytes
+    message: str
+    hardware_id: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
 class Health:
     """Publishes a node's health once a second, and at once when it changes.
 
     Args:
         node: The node.
         period_s: Time between two reports [s].
+        parts: Called before each report; may `set` values, and returns the parts' health.
     """
 
-    def __init__(self, node: Node, period_s: float = 1.0) -> None:
+    def __init__(
+        self, node: Node, period_s: float = 1.0, parts: Callable[[], Sequence[Part]] = tuple,
+    ) -> None:
         self._node = node
+        self._parts = parts
         self._publisher = node.create_publisher(
             DiagnosticArray, topics.DIAGNOSTICS, topics.QOS[topics.DIAGNOSTICS])
         self._level: bytes = OK
@@ -84,6 +109,7 @@ class Health:
     def publish(self) -> None:
         """Publish the report."""
         now_s = time.monotonic()
+        parts = self._parts()
         values = dict(self._values)
         elapsed_s = now_s - self._then_s
         # Copies: other threads count while this one reports.
@@ -95,12 +121,21 @@ class Health:
                 values[f'{event}_hz'] = self._values[f'{event}_hz'] = f'{rate_hz:.1f}'
         if elapsed_s > 0.2:
             self._counts_then, self._then_s = dict(self._counts), now_s
-        within_s, *overdue = self._overdue
-        is_overdue = now_s - self._said_s > within_s
-        level, words = overdue if is_overdue else (self._level, self._message)
-        message = DiagnosticArray(status=[DiagnosticStatus(
-            level=level, name=self._node.get_fully_qualified_name().lstrip('/'),
-            message=words, hardware_id='hand_imitation',
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])])
+        within_s, level, words = self._overdue
+        if now_s - self._said_s <= within_s:
+            level, words = self._level, self._message
+        name = self._node.get_fully_qualified_name().lstrip('/')
+        message = DiagnosticArray(status=[
+            _status(name, level, words, 'hand_imitation', values),
+            *(_status(f'{name}: {part.name}', part.level, part.message, part.hardware_id,
+                      part.values) for part in parts)])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
+
+
+def _status(
+    name: str, level: bytes, words: str, hardware_id: str, values: dict[str, Any],
+) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level, name=name, message=words, hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])

@@ -15,13 +15,17 @@ from hand_imitation.nodes import topics
 
 _JOINT_COLOUR = ColorRGBA(r=0.95, g=0.35, b=0.15, a=1.0)
 _BONE_COLOUR = ColorRGBA(r=0.15, g=0.75, b=0.45, a=1.0)
+_FOREARM_LENGTH_M = 0.1
 
 
 def hand_markers(
     observation: HandObservation, focal_length_px: float, centre_px: tuple[float, float],
     stamp: Time,
 ) -> MarkerArray:
-    """Draw the hand as points and lines.
+    """Draw the hand as points and lines, and the forearm's direction as a line to the wrist.
+
+    The text of the points, which RViz does not show, says what else was seen of the hand, so
+    that a recording can be replayed from its landmarks.
 
     Args:
         observation: What was seen; without a hand the markers are deleted.
@@ -33,17 +37,29 @@ def hand_markers(
         Markers in the camera's optical frame.
     """
     joints, bones = _marker(0, 'joints', stamp), _marker(1, 'bones', stamp)
+    forearm = _marker(2, 'forearm', stamp)
     if not observation.valid:
-        joints.action = bones.action = Marker.DELETE
-        return MarkerArray(markers=[joints, bones])
-    points = [_point(p) for p in placed_points(
-        observation.world_points, observation.image_points, focal_length_px, centre_px)]
+        joints.action = bones.action = forearm.action = Marker.DELETE
+        return MarkerArray(markers=[joints, bones, forearm])
+    placed = placed_points(
+        observation.world_points, observation.image_points, focal_length_px, centre_px)
+    points = [_point(p) for p in placed]
+    joints.text = (
+        f'side={observation.side} score={observation.score:.3f} '
+        f'settled={"yes" if observation.settled else "no"} forearm={observation.forearm_source}')
     joints.type, joints.points, joints.color = Marker.SPHERE_LIST, points, _JOINT_COLOUR
     joints.scale.x = joints.scale.y = joints.scale.z = 0.008
     bones.type, bones.color = Marker.LINE_LIST, _BONE_COLOUR
     bones.points = [points[i] for bone in BONES for i in bone]
     bones.scale.x = 0.004
-    return MarkerArray(markers=[joints, bones])
+    if observation.forearm_direction is None:
+        forearm.action = Marker.DELETE
+    else:
+        behind = np.array([*observation.forearm_direction, 0.0]) * _FOREARM_LENGTH_M
+        forearm.type, forearm.color = Marker.LINE_LIST, _BONE_COLOUR
+        forearm.points = [_point(placed[0] - behind), points[0]]
+        forearm.scale.x = 0.004
+    return MarkerArray(markers=[joints, bones, forearm])
 
 
 def _marker(identity: int, namespace: str, stamp: Time) -> Marker:

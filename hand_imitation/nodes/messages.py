@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -161,3 +163,19 @@ def latency_message(stage: str, frame_stamp: Time, finished: Time) -> TimeRefere
 def without_prefix(names: list[str], prefix: str) -> list[str]:
     """Return joint names as the rest of the package knows them."""
     return [name.removeprefix(prefix) for name in names]
+
+
+def command_parts(
+    message: JointTrajectory, prefix: str,
+) -> tuple[int, list[str], Sequence[float]]:
+    """Take a command apart, for `CommandGate.targets`.
+
+    Args:
+        message: A command, or anything else of its type.
+        prefix: Prefix of the joint names in messages.
+
+    Returns:
+        The number of points, the joint names without prefix, and the first point's positions.
+    """
+    positions = message.points[0].positions if message.points else ()
+    return len(message.points), without_prefix(message.joint_names, prefix), positions

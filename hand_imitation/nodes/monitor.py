@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, TimeReference
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from hand_imitation.evaluation.run_statistics import RunStatistics
@@ -25,6 +27,7 @@ from hand_imitation.nodes.camera import ENDED
 from hand_imitation.nodes.messages import to_nanoseconds, without_prefix
 
 _NICENESS = 5
+_MAX_ALARMS = 20
 
 
 class MonitorNode(Node):
@@ -33,6 +36,11 @@ class MonitorNode(Node):
     Args:
         statistics: Where they go.
         prefix: Prefix of the joint names in messages.
+
+    Attributes:
+        health: What each node, and each servo, said last of itself.
+        alarms: Errors that were said and nobody has shown yet.
+        source_ended: Whether the camera's file has ended.
     """
 
     def __init__(self, statistics: RunStatistics, prefix: str = '', **kwargs: Any) -> None:
@@ -41,6 +49,7 @@ class MonitorNode(Node):
         self._prefix = prefix
         self.health: dict[str, str] = {}
         self.source_ended = False
+        self.alarms: deque[str] = deque(maxlen=_MAX_ALARMS)
         self._joint_states: Subscription | None = None
         for kind, topic, callback in (
             (TimeReference, topics.LATENCY, self._on_latency),
@@ -50,11 +59,32 @@ class MonitorNode(Node):
             (DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics),
         ):
             self.create_subscription(kind, topic, callback, topics.deep(topic))
+        self._commander = {
+            'stop': self.create_client(Trigger, topics.STOP),
+            'resume': self.create_client(Trigger, topics.RESUME)}
+
+    def ask(self, service: str, timeout_s: float) -> str | None:
+        """Ask the commander for something; not from the thread that spins this node.
+
+        Args:
+            service: 'stop' or 'resume'.
+            timeout_s: How long to wait for the answer [s].
+
+        Returns:
+            Its answer, or None where none came.
+        """
+        answered = threading.Event()
+        client = self._commander[service]
+        if not client.service_is_ready():
+            return None
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(lambda _: answered.set())
+        return future.result().message if answered.wait(timeout_s) else None
 
     def others(self) -> list[str]:
         """Names of nodes of ours that run already in this domain and namespace."""
         namespace = self.get_namespace()
-        ours = {'camera', 'policy', 'commander', 'sim_bridge'}
+        ours = {'camera', 'policy', 'commander', 'sim_bridge', 'servo_driver', 'ros2_control'}
         return sorted(
             name for name, space in self.get_node_names_and_namespaces()
             if space == namespace and name in ours)
@@ -92,12 +122,17 @@ class MonitorNode(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             name = status.name.rsplit('/', 1)[-1]
+            is_new = self.health.get(name) != status.message
             self.health[name] = status.message
+            if is_new and status.level == DiagnosticStatus.ERROR:
+                self.alarms.append(f'{name}: {status.message}')
             values = {pair.key: pair.value for pair in status.values}
             if name == 'commander':
                 self._statistics.add_holds(
                     to_nanoseconds(message.header.stamp), int(values.get('holds', 0)))
                 self._statistics.limit_violations = int(values.get('limit_violations', 0))
+            if name.startswith('servo_driver'):
+                self._statistics.add_bus(name.removeprefix('servo_driver').strip(': '), values)
             if name == 'camera' and status.message == ENDED:
                 self.source_ended = True
 

@@ -17,6 +17,7 @@ from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.human.angles import Side
 from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.perception import StreamPerception
+from hand_imitation.human.person import load_person
 from hand_imitation.node_parameters import PolicyParameters
 from hand_imitation.nodes import health, topics
 from hand_imitation.nodes.markers import hand_markers
@@ -50,7 +51,8 @@ class PolicyNode(Node):
         self._settings: PolicyParameters = parts['']
         self._side: Side = 'left' if self._settings.side == 'left' else 'right'
         self._table = JointTable.from_urdf(load_description(self._settings.side))
-        self._policy = load_policy(self._settings.policy, self._table, parts)
+        person = load_person(self._settings.person) if self._settings.person else None
+        self._policy = load_policy(self._settings.policy, self._table, parts, person)
         self._perception = StreamPerception(parts['perception'])
         self._health = health.Health(self)
         self._health.set(policy=self._settings.policy)

@@ -14,6 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from hand_imitation.environment import PARENT_VARIABLE
 from hand_imitation.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
 
 # Several threads hand one frame on to each other, and each may have to wait this long for the
@@ -31,7 +32,8 @@ def run(
     by a handler that only asks the loop to end, so that neither can cut the clean-up short.
 
     Args:
-        makers: Functions that make the nodes. A node may have a `close()` to call at the end.
+        makers: Functions that make the nodes. A node may have a `make_safe()` to call as soon as
+            the run is to end, and a `close()` to call at the end.
         args: Command line, for ROS; None takes the process's own.
         done: Called with the nodes several times a second; True ends the run.
 
@@ -55,7 +57,7 @@ def run(
         # all threads for tens of milliseconds.
         gc.collect()
         gc.freeze()
-        while not stop.wait(0.1):
+        while not stop.wait(0.1) and not _is_orphan():
             if done is not None and done(nodes):
                 break
         return EXIT_FAILED if broken.is_set() else 0
@@ -64,6 +66,8 @@ def run(
         return EXIT_BAD_INPUT
     finally:
         stop.set()
+        for node in nodes:
+            getattr(node, 'make_safe', _nothing)()
         for thread in threads:
             thread.join(timeout=5.0)
         while nodes:
@@ -109,6 +113,16 @@ def _spin(node: Node, stop: threading.Event, broken: threading.Event) -> None:
         executor.remove_node(node)
         # Left to the garbage collector, it would be taken apart after ROS is.
         executor.shutdown(timeout_sec=1.0)
+
+
+def _is_orphan() -> bool:
+    """Tell whether the program that started this process, and would end it, is gone."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return parent is not None and os.getppid() != int(parent)
+
+
+def _nothing() -> None:
+    """Stand in for what a node does not have."""
 
 
 def _close(node: Node) -> None:

@@ -11,16 +11,17 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from hand_imitation.arm.command_gate import CommandGate
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.arm.simulation import SimulatedArm
 from hand_imitation.node_parameters import SimBridgeParameters
 from hand_imitation.nodes import health, topics
 from hand_imitation.nodes.messages import (
+    command_parts,
     compressed_message,
     image_message,
     joint_state_message,
-    without_prefix,
 )
 from hand_imitation.nodes.ros_parameters import declare
 from hand_imitation.nodes.runtime import main_of
@@ -30,9 +31,6 @@ _MAX_STEP_S = 0.1
 _SILENCE_S = 0.5
 _PATIENCE_S = 0.1
 """How long a picture that is due waits for the policy's word."""
-_MAX_START_RAD = 0.3
-"""The first command must be this near to the measured pose. A commander that has measured the
-arm begins there; one that still holds the pose of an arm that died would make it jump."""
 _JPEG_QUALITY = 90
 
 
@@ -54,7 +52,7 @@ class SimBridgeNode(Node):
         self._arm.arm()
         self._last_s = time.monotonic()
         self._last_command_s = -np.inf
-        self._begun = False
+        self._gate = CommandGate(self._table)
         self._next_picture_s = 0.0
         self._frame_done = False
         self._health = health.Health(self)
@@ -80,22 +78,15 @@ class SimBridgeNode(Node):
         self._arm.close()
 
     def _on_command(self, message: JointTrajectory) -> None:
-        if len(message.points) != 1:
-            self._refuse(f'{len(message.points)} points instead of one')
-            return
+        now_s = time.monotonic()
         try:
-            targets = self._table.reorder(
-                without_prefix(message.joint_names, self._settings.prefix),
-                message.points[0].positions)
-            way_rad = np.abs(targets - self._arm.read().position_rad).max()
-            if not self._begun and way_rad > _MAX_START_RAD:
-                raise ValueError(f'it begins {way_rad:.2f} rad from the measured pose')
-            self._arm.write(targets)
+            self._arm.write(self._gate.targets(
+                *command_parts(message, self._settings.prefix),
+                self._arm.read().position_rad, now_s))
         except ValueError as error:
             self._refuse(str(error))
             return
-        self._begun = True
-        self._last_command_s = time.monotonic()
+        self._last_command_s = now_s
         self._health.tick('commands')
         if self._frame_done:
             # The frame has come through and the next one is not there yet: at any other moment,

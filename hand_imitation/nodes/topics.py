@@ -22,6 +22,7 @@ ARM_IMAGE = 'arm_camera/image_raw'
 ARM_IMAGE_COMPRESSED = 'arm_camera/image_raw/compressed'
 LATENCY = 'latency'
 DIAGNOSTICS = '/diagnostics'
+CLOCK = '/clock'
 STOP = 'commander/stop'
 RESUME = 'commander/resume'
 
@@ -55,6 +56,7 @@ QOS = {
     ARM_IMAGE_COMPRESSED: _sensor_data(1),
     LATENCY: _reliable(50),
     DIAGNOSTICS: _reliable(10),
+    CLOCK: _reliable(1),
 }
 
 IMAGE_TOPICS = (IMAGE, IMAGE_COMPRESSED, ARM_IMAGE, ARM_IMAGE_COMPRESSED)

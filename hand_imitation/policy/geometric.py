@@ -18,6 +18,7 @@ from hand_imitation.human.angles import (
     thumb_side_sign,
 )
 from hand_imitation.human.observation import HandObservation
+from hand_imitation.human.person import PersonCalibration
 from hand_imitation.parameters import parameter
 from hand_imitation.policy.base import JointTargets
 from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
@@ -56,15 +57,18 @@ class GeometricPolicy:
     Args:
         table: The arm's joints; targets are clipped to its limits.
         parameters: Filtering.
+        person: Corrections for the person seen, or None.
     """
 
     uses_joint_positions = False
 
     def __init__(
         self, table: JointTable, parameters: GeometricParameters | None = None,
+        person: PersonCalibration | None = None,
     ) -> None:
         self._table = table
         self._parameters = parameters or GeometricParameters()
+        self._person = person
         order = [table.index(name) for name in JOINTS]
         self._lower_rad = table.lower_rad[order]
         self._upper_rad = table.upper_rad[order]
@@ -97,6 +101,8 @@ class GeometricPolicy:
         side = self._sides.vote(observation.side, fingers)
         if side != observation.side:
             fingers = finger_angles(observation.world_points, side)
+        if self._person is not None:
+            fingers = self._person.apply(fingers)
         leans = image_terms(observation, fingers)
         filtered = self._smoothing(self._glitches(leans, stamp_s), stamp_s)
         thumb_side = thumb_side_sign(observation.world_points)
