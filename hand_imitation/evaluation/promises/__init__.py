@@ -1,0 +1,1 @@
+"""Safety promises, each kept to by injecting its fault and looking at what came over the wire."""
