@@ -141,12 +141,17 @@ def side_by_side(
 def _read(bag: Path, table: JointTable, prefix: str) -> _Run:
     """Collect what the video needs; pictures stay compressed."""
     run = _Run()
+    last: np.ndarray = np.full(len(table), np.nan)
     for name, message in messages(bag, _TOPICS):
         if name == 'camera':
             run.camera[stamp_ns(message)] = bytes(message.data)
         elif name == 'states':
             names = [n.removeprefix(prefix) for n in message.name]
-            run.states[stamp_ns(message)] = table.reorder(names, message.position)
+            pose = table.reorder(names, message.position)
+            # A servo that was silent is left out: it is drawn where it was last.
+            pose = last = np.where(np.isnan(pose), last, pose)
+            if np.isfinite(pose).all():
+                run.states[stamp_ns(message)] = pose
         elif name == 'info':
             run.intrinsics = message.k[0], (message.k[2], message.k[5])
         elif name == 'markers':

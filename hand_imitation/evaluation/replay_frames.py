@@ -1,0 +1,153 @@
+"""The frames of a bag and what is seen in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+
+from hand_imitation.errors import UserError
+from hand_imitation.evaluation.bag import Bag
+from hand_imitation.evaluation.bag_contents import Contents
+from hand_imitation.frame_sources import shrunk
+from hand_imitation.human.angles import thumb_side_sign
+from hand_imitation.human.observation import LANDMARKS, HandObservation
+from hand_imitation.human.perception import StreamPerception
+
+_MAX_DELAY_NS = 1_000_000_000
+Eyes = Callable[[int, float], tuple[HandObservation, float]]
+"""From a frame's number and stamp [s] to what is seen in it, and the factor from its pixels to
+those of the picture."""
+
+
+def chosen_frames(
+    contents: Contents, start_s: float, end_s: float, with_landmarks: bool = False,
+) -> np.ndarray:
+    """Choose the frames of a bag in a range of time.
+
+    Args:
+        contents: Of the bag.
+        start_s: Leave out what is before, seconds after the first frame.
+        end_s: Leave out what is after, in the same way.
+        with_landmarks: A frame counts as well if landmarks of it are all there is.
+
+    Returns:
+        Their stamps, shape (f,) [ns].
+
+    Raises:
+        UserError: There are none.
+    """
+    bag = contents.bag
+    stamps = contents.pictures.stamps_ns if contents.pictures else np.zeros(0, np.int64)
+    if with_landmarks:
+        stamps = np.union1d(stamps, contents.hands.stamps_ns)
+    if not len(stamps):
+        raise UserError(_no_pictures(bag))
+    since_s = (stamps - stamps[0]) * 1e-9
+    chosen = stamps[(since_s >= start_s) & (since_s <= end_s)]
+    if not len(chosen):
+        raise UserError(f"'{bag.name}' has no picture from {start_s:g} to {end_s:g} s: it is "
+                        f'{since_s[-1]:.1f} s long')
+    return chosen
+
+
+def _no_pictures(bag: Bag) -> str:
+    """Say why a bag has no pictures, and what to do."""
+    if bag.truncated:
+        why = f': {bag.problems[-1]}' if bag.problems else ''
+        return f"'{bag.name}' holds no whole picture{why}: record it again"
+    if not bag.topics:
+        return f"'{bag.name}' is empty: record something first"
+    return (f"'{bag.name}' has no pictures on 'camera/image_raw': if they are on another of its "
+            f'topics ({", ".join(sorted(bag.topics)[:12])}), give '
+            f'--topic camera/image_raw=THAT_TOPIC')
+
+
+def delays_ns(contents: Contents, frames: np.ndarray) -> np.ndarray:
+    """How long after its stamp each frame's target arrives, shape (f,) [ns]."""
+    if 'policy' not in contents.stages:
+        return np.zeros(len(frames), np.int64)
+    finished = contents.stages['policy'].finished_ns(frames)
+    delays = finished - frames
+    known = (finished >= 0) & (delays >= 0) & (delays <= _MAX_DELAY_NS)
+    usual = int(np.median(delays[known])) if known.any() else 0
+    return np.where(known, delays, usual)
+
+
+def open_eyes(
+    stack: ExitStack, contents: Contents, frames: np.ndarray, options: ReplayOptions,
+) -> Eyes:
+    """Return what looks at the frames."""
+    if options.landmarks == 'recorded':
+        return remembered(contents, frames)
+    perception = StreamPerception(options.perception)
+    stack.callback(perception.close)
+    pictures = contents.pictures
+    assert pictures is not None
+    first = int(np.searchsorted(pictures.stamps_ns, frames[0]))
+
+    def prepared(number: int) -> tuple[np.ndarray | None, float]:
+        picture = pictures(first + number) if number < len(frames) else None
+        if picture is None:
+            return None, 1.0
+        small = shrunk(picture, options.picture_width)
+        return cv2.cvtColor(small, cv2.COLOR_BGR2RGB), picture.shape[1] / small.shape[1]
+
+    # The next picture is decoded while hands are looked for in this one.
+    decoder = stack.enter_context(ThreadPoolExecutor(max_workers=1))
+    ahead = {0: decoder.submit(prepared, 0)}
+
+    def look(number: int, stamp_s: float) -> tuple[HandObservation, float]:
+        picture, scale = ahead.pop(number).result()
+        ahead[number + 1] = decoder.submit(prepared, number + 1)
+        if picture is None:
+            return HandObservation(valid=False, stamp_s=stamp_s), scale
+        return perception.observe(picture, stamp_s), scale
+
+    return look
+
+
+def remembered(contents: Contents, frames: np.ndarray) -> Eyes:
+    """Return what tells of the hands that were seen when a bag was recorded."""
+    return lambda number, stamp_s: (
+        contents.hands.observation(int(frames[number]), stamp_s), 1.0)
+
+
+class Seen:
+    """What was seen in the frames so far, kept small."""
+
+    def __init__(self, frames: np.ndarray, eyes: Eyes) -> None:
+        self._frames = frames
+        self._eyes = eyes
+        self.tracked = np.zeros(len(frames), bool)
+        self.points = np.full((len(frames), LANDMARKS, 2), np.nan, np.float32)
+        self.thumb_sides = np.full(len(frames), np.nan)
+        self.look_ms = np.zeros(len(frames))
+
+    def look(self, number: int) -> HandObservation:
+        """Look at a frame."""
+        begun_s = time.perf_counter()
+        observation, scale = self._eyes(
+            number, (self._frames[number] - self._frames[0]) * 1e-9)
+        self.look_ms[number] = (time.perf_counter() - begun_s) * 1e3
+        if observation.valid:
+            self.tracked[number] = True
+            self.points[number] = observation.image_points * scale
+            self.thumb_sides[number] = thumb_side_sign(observation.world_points)
+        return observation
+
+    def check(self, contents: Contents) -> None:
+        """Refuse a bag in which no hand was seen at all."""
+        if self.tracked.any():
+            return
+        pictures, name = contents.pictures, contents.bag.name
+        if pictures is not None and pictures.unreadable.total() >= len(self._frames):
+            reason = next(iter(pictures.unreadable))
+            raise UserError(f"'{name}': none of {len(self._frames)} pictures can be read "
+                            f'({reason}): record it again')
+        raise UserError(f"'{name}': no hand is seen in any of {len(self._frames)} pictures: "
+                        f'there is nothing to score')
