@@ -1,5 +1,7 @@
 """Errors that are the user's to mend, and the exit codes of every program."""
 
+EXIT_MISSED = 1
+"""It is done, and the verdict is negative."""
 EXIT_BAD_INPUT = 2
 """The user must mend something; nothing was written."""
 EXIT_FAILED = 3

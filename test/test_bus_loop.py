@@ -162,7 +162,8 @@ def test_one_dead_servo_leaves_the_others_fresh(rig):
     cycles = rig.cycles(1.0, GOAL)
     ages = np.array([c.state.sample_age_s for c in cycles])
     assert cycles[-1].mode is Mode.ARMED
-    assert ages[:, np.arange(12) != 6].max() < 0.03
+    # Half of the age at which the arm would hold.
+    assert ages[:, np.arange(12) != 6].max() < 0.05
     assert ages[-1, 6] > 0.9
 
 

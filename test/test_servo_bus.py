@@ -10,6 +10,8 @@ import scservo_sdk
 from minimal_responder import make_port
 from servo_rig import PERIOD_S, TABLE, Rig
 
+from hand_imitation.emulator.bus import make_bus as emulated_bus
+from hand_imitation.emulator.virtual_port import VirtualPort
 from hand_imitation.hardware import dynamixel_protocol, feetech_protocol
 from hand_imitation.hardware.bus import BusLostError, BusParameters, NoReplyError, RefusedError
 from hand_imitation.hardware.dynamixel_bus import DynamixelBus
@@ -435,3 +437,37 @@ def test_every_measurement_is_true(kind, faults):
         assert (np.abs(state.temperature_c - 28) < 15).all()
         rig.port.sleep(began_s + PERIOD_S - rig.now_s())
     assert checked > 100
+
+
+def sent_instructions(bus):
+    """Let a Dynamixel bus note the instructions it sends; returns where."""
+    sent, write = [], bus.port.write
+
+    def note(data):
+        sent.append(data[7])
+        write(data)
+
+    bus.port.write = note
+    return sent
+
+
+def test_all_dynamixels_answer_with_one_packet_and_fall_back_where_one_is_silent():
+    emulated = emulated_bus('dynamixel')
+    bus = DynamixelBus(VirtualPort(emulated), 1_000_000)
+    register = MODELS['XL330-M288'].registers['present_position']
+    ids = [servo.id for servo in emulated.servos]
+    sent = sent_instructions(bus)
+    replies = bus.sync_read(register.address, register.size, ids)
+    assert sent == [0x8A] and list(replies) == ids
+    assert {reply.data for reply in replies.values()} == {(2048).to_bytes(4, 'little')}
+    emulated.servo(5).alive = False
+    replies = bus.sync_read(register.address, register.size, ids)
+    assert sent == [0x8A, 0x8A, 0x82] and set(replies) >= set(ids[:3]) and 5 not in replies
+    sent.clear()
+    bus.sync_read(register.address, register.size, ids)
+    assert sent == [0x82], 'the fast way rests for a while'
+    emulated.servo(5).alive = True
+    bus.port.sleep(1.0)
+    sent.clear()
+    assert list(bus.sync_read(register.address, register.size, ids)) == ids
+    assert sent == [0x8A]

@@ -19,7 +19,7 @@ EXECUTABLES = re.findall(r"'(\w+)'", re.search(
 NODES = [name for name in EXECUTABLES if name != 'replayer']
 # Nodes that a process of ours runs beside the one it is named after.
 BESIDE = {'recorder': ('recorder_inputs',)}
-KINDS = ('publish', 'subscribe', 'reply')
+KINDS = ('publish', 'subscribe', 'reply', 'request')
 
 
 def absolute(name: str) -> str:
@@ -42,7 +42,7 @@ def allowed() -> dict[str, dict[str, set[str]]]:
             for group in profile:
                 kind, permission = next(iter(group.attrib.items()))
                 assert permission == 'ALLOW' and kind in KINDS
-                assert group.tag == ('services' if kind == 'reply' else 'topics')
+                assert group.tag == ('services' if kind.startswith('re') else 'topics')
                 for item in group:
                     assert item.tag == group.tag.rstrip('s')
                     found[node][kind].add(absolute(item.text))
@@ -78,7 +78,8 @@ def actual(graph: Graph, node: str) -> dict[str, set[str]]:
     asked = {
         'publish': graph.node.get_publisher_names_and_types_by_node,
         'subscribe': graph.node.get_subscriber_names_and_types_by_node,
-        'reply': graph.node.get_service_names_and_types_by_node}
+        'reply': graph.node.get_service_names_and_types_by_node,
+        'request': graph.node.get_client_names_and_types_by_node}
     return {kind: {name for name, _ in ask(node, '/')} for kind, ask in asked.items()}
 
 
@@ -90,6 +91,10 @@ def test_every_executable_has_a_profile():
     name for own in NODES for name in (own, *BESIDE.get(own, ()))])
 def test_profile_is_what_the_node_has(graph, node):
     wanted = allowed()[node]
+    if node == 'recorder':
+        # It asks every node for its parameters, but only once each.
+        assert wanted['request'] == {
+            f'/{name}/{what}_parameters' for name in NODES for what in ('get', 'list')}
     # Discovery comes piece by piece: wait for all of it, and only then compare.
     try:
         wait_until(lambda: node in graph.node.get_node_names() and actual(graph, node) == wanted,

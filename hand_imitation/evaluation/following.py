@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hand_imitation.arm.audit import CommandAuditor
-from hand_imitation.arm.driver import ArmDriver
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.arm.safety import Command, Measured, SafetyFilter, SafetyParameters, Target
 from hand_imitation.evaluation.recording import Hold, Series
+
+if TYPE_CHECKING:
+    # PyBullet takes a second to import, and a replay may do without.
+    from hand_imitation.arm.simulation import SimulatedArm
 
 HOLDING, FOLLOWING = ('holding', 'stopped'), ('ramping', 'tracking')
 """Modes of `Command` in which the arm is held, and in which at least one joint follows."""
@@ -51,13 +54,13 @@ class SimulatedBehind:
         start_ns: When its time begins [ns].
     """
 
-    def __init__(self, arm: ArmDriver, start_ns: int) -> None:
+    def __init__(self, arm: SimulatedArm, start_ns: int) -> None:
         self._arm = arm
         self._now_ns = start_ns
 
     def measured(self, now_ns: int) -> tuple[np.ndarray, int]:
         """See `ArmBehind`."""
-        self._arm.step((now_ns - self._now_ns) * 1e-9)  # type: ignore[attr-defined]
+        self._arm.step((now_ns - self._now_ns) * 1e-9)
         self._now_ns = now_ns
         return self._arm.read().position_rad, now_ns
 

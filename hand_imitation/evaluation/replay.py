@@ -127,7 +127,9 @@ def replay_bag(path: Path, options: ReplayOptions, progress: Progress | None = N
         contents = read_contents(bag, table, options.topics)
         frames = _frames(contents, options)
         read_s = time.perf_counter()
-        seen = Seen(frames, open_eyes(stack, contents, frames, options))
+        seen = Seen(frames, (
+            remembered(contents, frames) if options.landmarks == 'recorded' else open_eyes(
+                stack, contents, frames, options.perception, options.picture_width)))
         end_ns = int((frames + delays_ns(contents, frames)).max())
         runs = {
             name: _Run(name, policy, table, options, side, mirror, frames, _behind(

@@ -16,7 +16,7 @@ from hand_imitation.evaluation.bag_contents import Contents
 from hand_imitation.frame_sources import shrunk
 from hand_imitation.human.angles import thumb_side_sign
 from hand_imitation.human.observation import LANDMARKS, HandObservation
-from hand_imitation.human.perception import StreamPerception
+from hand_imitation.human.perception import PerceptionParameters, StreamPerception
 
 _MAX_DELAY_NS = 1_000_000_000
 Eyes = Callable[[int, float], tuple[HandObservation, float]]
@@ -68,7 +68,15 @@ def _no_pictures(bag: Bag) -> str:
 
 
 def delays_ns(contents: Contents, frames: np.ndarray) -> np.ndarray:
-    """How long after its stamp each frame's target arrives, shape (f,) [ns]."""
+    """Tell how late a policy's word on each frame came when the bag was recorded.
+
+    Args:
+        contents: Of the bag.
+        frames: Stamps of the frames, shape (f,) [ns].
+
+    Returns:
+        Shape (f,) [ns]; where the bag does not say, the median in it, or else 0.
+    """
     if 'policy' not in contents.stages:
         return np.zeros(len(frames), np.int64)
     finished = contents.stages['policy'].finished_ns(frames)
@@ -79,12 +87,19 @@ def delays_ns(contents: Contents, frames: np.ndarray) -> np.ndarray:
 
 
 def open_eyes(
-    stack: ExitStack, contents: Contents, frames: np.ndarray, options: ReplayOptions,
+    stack: ExitStack, contents: Contents, frames: np.ndarray, parameters: PerceptionParameters,
+    picture_width: int,
 ) -> Eyes:
-    """Return what looks at the frames."""
-    if options.landmarks == 'recorded':
-        return remembered(contents, frames)
-    perception = StreamPerception(options.perception)
+    """Return what looks for hands in the pictures, each decoded while the last is looked at.
+
+    Args:
+        stack: Closes what is opened.
+        contents: Of the bag.
+        frames: Stamps of the frames, shape (f,) [ns]; each has a picture.
+        parameters: Of perception.
+        picture_width: Larger pictures are scaled down to this [px]; 0 for never.
+    """
+    perception = StreamPerception(parameters)
     stack.callback(perception.close)
     pictures = contents.pictures
     assert pictures is not None
@@ -94,10 +109,9 @@ def open_eyes(
         picture = pictures(first + number) if number < len(frames) else None
         if picture is None:
             return None, 1.0
-        small = shrunk(picture, options.picture_width)
+        small = shrunk(picture, picture_width)
         return cv2.cvtColor(small, cv2.COLOR_BGR2RGB), picture.shape[1] / small.shape[1]
 
-    # The next picture is decoded while hands are looked for in this one.
     decoder = stack.enter_context(ThreadPoolExecutor(max_workers=1))
     ahead = {0: decoder.submit(prepared, 0)}
 
@@ -118,7 +132,14 @@ def remembered(contents: Contents, frames: np.ndarray) -> Eyes:
 
 
 class Seen:
-    """What was seen in the frames so far, kept small."""
+    """What was seen in the frames so far, kept small.
+
+    Attributes:
+        tracked: Shape (f,), bool: a hand was seen.
+        points: Shape (f, 21, 2), landmarks in the picture [px], NaN where unknown.
+        thumb_sides: Shape (f,), as in `JointTargets.thumb_side`, NaN without a hand.
+        look_ms: Shape (f,), how long looking took [ms].
+    """
 
     def __init__(self, frames: np.ndarray, eyes: Eyes) -> None:
         self._frames = frames
@@ -129,7 +150,7 @@ class Seen:
         self.look_ms = np.zeros(len(frames))
 
     def look(self, number: int) -> HandObservation:
-        """Look at a frame."""
+        """Look at a frame; each once, in their order."""
         begun_s = time.perf_counter()
         observation, scale = self._eyes(
             number, (self._frames[number] - self._frames[0]) * 1e-9)

@@ -24,7 +24,21 @@ def recording_of(
     bag: Bag, contents: Contents, table: JointTable, side: Side, mirror: bool,
     frames: np.ndarray, seen: Seen, end_ns: int,
 ) -> Recording:
-    """Put together what the bag holds."""
+    """Put together what a bag holds.
+
+    Args:
+        bag: The bag, scanned.
+        contents: What was found in it.
+        table: The arm's joints.
+        side: Which arm it is.
+        mirror: Whether it mirrors the person.
+        frames: Stamps of the frames, shape (f,) [ns].
+        seen: What was seen in them.
+        end_ns: When the recording ends [ns].
+
+    Returns:
+        What the bag holds, apart from any policy.
+    """
     pictures = contents.pictures
     unreadable = counted(pictures.unreadable) if pictures is not None else []
     if pictures is not None:
@@ -68,7 +82,16 @@ def _truth(
 
 
 def latency_ms(contents: Contents, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Recorded latency by stage [ms]: each from the end of the stage before, and end to end."""
+    """Tell how long each stage took while the bag was recorded.
+
+    Args:
+        contents: Of the bag.
+        frames: Stamps of the frames, shape (f,) [ns].
+
+    Returns:
+        By stage from the end of the one before, and 'end_to_end' [ms], a value for each frame
+        that says; stages that are not in the bag are left out.
+    """
     finished = {
         stage: contents.stages[stage].finished_ns(frames)
         for stage in STAGES if stage in contents.stages}
@@ -87,7 +110,19 @@ def told_run(
     name: str, contents: Contents, recording: Recording, seen: Seen, end_ns: int,
     source: Literal['simulated', 'recorded'],
 ) -> PolicyRun:
-    """Read from a bag what a policy did while it was recorded."""
+    """Read from a bag what a policy did while it was recorded.
+
+    Args:
+        name: What to call it.
+        contents: Of the bag.
+        recording: Frames and joints to tell it for.
+        seen: What was seen in the frames.
+        end_ns: When it ends [ns].
+        source: Whether the arm in the bag is a simulated one behind this policy.
+
+    Raises:
+        UserError: The bag has neither targets nor commands.
+    """
     if contents.targets is None and contents.commands is None:
         raise UserError(
             f"'{contents.bag.name}' tells of no policy: leave out --policy {RECORDED}")

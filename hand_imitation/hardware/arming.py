@@ -16,6 +16,7 @@ from hand_imitation.hardware.servo_reader import ServoReader
 
 _ROUNDS = 5
 _SEED_TOLERANCE_TICKS = 1
+_PATIENCE_S = 0.3
 
 _log = logging.getLogger(__name__)
 
@@ -108,9 +109,14 @@ def torque_off(bus: ServoBus, robot: Robot) -> list[int]:
                 if joint.id not in replies or replies[joint.id].data != b'\0']
     except Exception as error:  # each motor must get its own attempt
         _log.warning('motors off for all at once failed: %s', error)
-    if len(left) == len(robot.joints):
-        bus.rest()
-    for attempts in (1, 2):
+    began_s = bus.port.now_s()
+    for number, attempts in enumerate((1, *[2] * 9)):
+        # Two rounds for everybody; more of them must not hold up the end.
+        if not left or number > 1 and bus.port.now_s() - began_s > _PATIENCE_S:
+            break
+        if number > 0 or len(left) == len(robot.joints):
+            # A servo that waits for the rest of a garbled packet hears nothing else.
+            bus.rest()
         left = [row for row in left if not _torque_off(bus, robot, row, attempts)]
     return left
 

@@ -68,8 +68,13 @@ class _Hearing:
 class PacketParser(Protocol):
     """Finds status packets in a stream of bytes."""
 
-    bad_checksums: int
-    discarded_bytes: int
+    @property
+    def bad_checksums(self) -> int:
+        """Packets so far with a wrong checksum."""
+
+    @property
+    def discarded_bytes(self) -> int:
+        """Bytes so far that belonged to no packet."""
 
     def feed(self, data: bytes) -> list[Packet]:
         """Take more bytes and return the packets that are complete now."""
@@ -224,9 +229,12 @@ class ServoBus(ABC):
         before, after = self._margins(address, size)
         whole = before + size + after
         request = self._sync_read_packet(address - before, whole, ids)
+        return self._cut(self._transact(request, ids, whole, patience), before, size)
+
+    def _cut(self, replies: Mapping[int, Reply], before: int, size: int) -> dict[int, Reply]:
+        """Return the answers of servos that did what was asked, with the bytes wanted."""
         return {id_: Reply(reply.data[before:before + size], reply.error, reply.asked_s)
-                for id_, reply in self._transact(request, ids, whole, patience).items()
-                if not self.refusal(reply.error)}
+                for id_, reply in replies.items() if not self.refusal(reply.error)}
 
     def sync_write(self, address: int, data: Mapping[int, bytes]) -> None:
         """Write the same registers of several servos, which nobody confirms.
@@ -296,8 +304,8 @@ class ServoBus(ABC):
         before = min(extra, address)
         return before, extra - before
 
-    def _transact(self, request: bytes, ids: Sequence[int], size: int,
-                  patience: int = 1) -> dict[int, Reply]:
+    def _transact(self, request: bytes, ids: Sequence[int], size: int, patience: int = 1,
+                  parser: PacketParser | None = None, packet_size: int = 0) -> dict[int, Reply]:
         """Send a question and return the answers to be believed.
 
         Args:
@@ -305,21 +313,23 @@ class ServoBus(ABC):
             ids: Who is to answer, in this order.
             size: Bytes in each answer.
             patience: How many times the usual timeout to wait.
+            parser: Finds the answers; one of the family's by default.
+            packet_size: Bytes of a whole answer on the wire; by default one status packet.
         """
         try:
-            return self._ask(request, ids, size, patience)
+            return self._ask(
+                request, ids, size, self._wire_s(packet_size or self.STATUS_OVERHEAD + size)
+                + self.parameters.reply_timeout_s * patience, parser or self._parser())
         except PortLostError as error:
             raise BusLostError(str(error)) from error
 
-    def _ask(self, request: bytes, ids: Sequence[int], size: int,
-             patience: int) -> dict[int, Reply]:
+    def _ask(self, request: bytes, ids: Sequence[int], size: int, patience_s: float,
+             parser: PacketParser) -> dict[int, Reply]:
         self._settle()
         self.statistics.transactions += 1
         asked_s = self.port.now_s()
         self.port.write(request)
-        parser, hearing = self._parser(), _Hearing(list(ids), size, asked_s)
-        patience_s = (self._wire_s(self.STATUS_OVERHEAD + size)
-                      + self.parameters.reply_timeout_s * patience)
+        hearing = _Hearing(list(ids), size, asked_s)
         deadline_s = asked_s + self._wire_s(len(request)) + patience_s
         start: bytes | None = b''  # what has come while it may still be our own echo
         while hearing.waiting:

@@ -336,10 +336,7 @@ class ServoArm(ArmDriver):
         bus.settle()
         now_s = bus.port.now_s()
         if not self._stale(now_s):
-            self._goal_rad = self._limiter.step(
-                self._goal_rad, targets, self._samples.positions_rad(),
-                self._since_write_s(now_s),
-                speed_share(self._samples.temperature_c, self._temperature_limit_c))
+            self._goal_rad = self._step(targets, now_s)
             self._goal_ticks = self._scale.to_ticks(self._goal_rad, self._turns)
         self._send_goals(bus, now_s)
         self._busy_s += bus.port.now_s() - began_s
@@ -380,6 +377,11 @@ class ServoArm(ArmDriver):
         if self._fault:
             raise ServoFaultError(self._fault)
         return bus
+
+    def _step(self, targets: np.ndarray, now_s: float) -> np.ndarray:
+        share = speed_share(self._samples.temperature_c, self._temperature_limit_c)
+        return self._limiter.step(self._goal_rad, targets, self._samples.positions_rad(),
+                                  self._since_write_s(now_s), share)
 
     def _since_write_s(self, now_s: float) -> float:
         return min(max(0.0, now_s - self._written_s), _MAX_STEP_S)

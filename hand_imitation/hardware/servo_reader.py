@@ -20,6 +20,10 @@ _BUDGET_S = 0.010
 """When a cycle has taken this long, it asks nobody a second time."""
 _STATUS_PERIOD_S = 0.12
 """Within this time every servo's status is read, however slow the cycles."""
+_HURRY_S = 0.005
+"""A cycle that has taken this long leaves a status that is not urgent to the next one..."""
+_LATEST_S = 0.15
+"""...unless it is older than this."""
 _MAX_POLLS = 3
 _SILENT_AFTER_S = 0.3
 """A servo that has not answered for this long is no longer asked in every cycle."""
@@ -81,7 +85,10 @@ class ServoReader:
             self._bus.rest()
         share = len(self._misses) * period_s / _STATUS_PERIOD_S
         for row in self._next_polls(min(_MAX_POLLS, max(1, math.ceil(share - 1e-6)))):
-            if self._bus.port.now_s() - began_s > _BUDGET_S:
+            now_s = self._bus.port.now_s()
+            can_wait = (row not in self._urgent
+                        and now_s - self._samples.status_s[row] < _LATEST_S)
+            if now_s - began_s > (_HURRY_S if can_wait else _BUDGET_S):
                 break
             self._poll(row)
 

@@ -66,8 +66,7 @@ def run(
         return EXIT_BAD_INPUT
     finally:
         stop.set()
-        for node in nodes:
-            getattr(node, 'make_safe', _nothing)()
+        _make_safe(nodes)
         for thread in threads:
             thread.join(timeout=5.0)
         while nodes:
@@ -123,6 +122,12 @@ def _is_orphan() -> bool:
 
 def _nothing() -> None:
     """Stand in for what a node does not have."""
+
+
+def _make_safe(nodes: Sequence[Node]) -> None:
+    """Let every node do what cannot wait. A function, so that no variable keeps a node alive."""
+    for node in nodes:
+        getattr(node, 'make_safe', _nothing)()
 
 
 def _close(node: Node) -> None:
