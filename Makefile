@@ -4,7 +4,7 @@
 VENV ?= .venv
 PYTHON ?=
 SYNTHETIC ?=
-TEST_EXTRAS := $(if $(SYNTHETIC),all+test+synthetic,all+test)
+TEST_EXTRAS := $(if $(SYNTHETIC),all+test+synthetic+train,all+test)
 
 .PHONY: help sim test clean
 
@@ -14,10 +14,10 @@ help:  ## List what make can do
 sim: $(VENV)/.done-all  ## Imitate the hand of the sample clip: video, bag and figures in out/sim
 	$(VENV)/bin/hand-imitation sim --source sample --headless --out out/sim
 
-test: $(VENV)/.done-$(TEST_EXTRAS)  ## Run ruff, mypy and the tests (SYNTHETIC=1 adds torch and anny for theirs)
+test: $(VENV)/.done-$(TEST_EXTRAS)  ## Run ruff, mypy and the tests (SYNTHETIC=1 adds those of synthetic people and learning)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 clean:  ## Remove .venv and everything built
 	rm -rf $(VENV) out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

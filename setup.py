@@ -3,7 +3,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = 'hand_imitation'
-NODES = ['camera', 'policy', 'commander', 'sim_bridge', 'recorder', 'viewer']
+NODES = [
+    'camera', 'policy', 'commander', 'sim_bridge', 'servo_driver', 'ros2_control', 'recorder',
+    'replayer', 'viewer',
+]
 
 # What pip installs for each way of using the package. `all` runs every command without ROS.
 # On a ROS machine apt brings the ROS parts, and requirements-ros.txt the rest.
@@ -35,14 +38,26 @@ EXTRAS = {
     # OpenCV's wheels cannot write H.264, av can. 18 needs Python 3.11. Pillow writes the GIF of
     # the README.
     'video': ['av>=17,<19', 'pillow>=10'],
-    'bag': ['rosbags==0.11.9'],
+    'bag': ['rosbags==0.11.9', 'mcap==1.6.0'],
+    # Replays many bags on a cluster.
+    'ray': ['ray==2.60.0'],
+    # Servo buses. The makers' own libraries are the oracle of the tests, no more.
+    'hardware': ['pyserial==3.5'],
     # Only to render synthetic people again; the sample clip is in the package.
-    'synthetic': ['anny==0.6.2', 'torch==2.13.0'],
+    'synthetic': ['anny==0.6.2', 'torch==2.13.0', 'warp-lang==1.19.0'],
+    # The environments of reinforcement learning, and what learns in them.
+    'train': ['gymnasium==1.4.0', 'stable-baselines3==2.9.2', 'tensorboard>=2.15',
+              'matplotlib>=3.7', 'torch==2.13.0'],
     'test': [
         'pytest>=8',
         'pytest-rerunfailures>=14',
+        'pytest-xdist>=3',
         'hypothesis>=6',
         'psutil>=5',
+        'dynamixel-sdk==4.1.0',
+        'feetech-servo-sdk==1.0.0',
+        'selenium>=4.20,<5',
+        'ray==2.60.0',
         'ruff==0.17.6',
         'mypy==2.4.1',
         'types-PyYAML',
@@ -54,7 +69,7 @@ EXTRAS = {
 }
 EXTRAS['all'] = [
     requirement
-    for extra in ('ros', 'sim', 'perception', 'video', 'bag')
+    for extra in ('ros', 'sim', 'perception', 'video', 'bag', 'hardware')
     for requirement in EXTRAS[extra]
 ]
 
@@ -90,6 +105,8 @@ setup(
         (f'share/{PACKAGE}', ['package.xml']),
         share('launch'),
         share('config'),
+        share('config/robots'),
+        share('config/sros2'),
         share('urdf'),
     ],
     zip_safe=False,

@@ -4,7 +4,18 @@ import pytest
 
 # Real processes over real DDS: where a busy machine starves one of them, the test is tried once
 # more. A fault of ours fails both times.
-OVER_DDS = {'test_cli', 'test_graph', 'test_graph_faults', 'test_graph_nodes', 'test_launch'}
+OVER_DDS = {
+    'test_cli', 'test_graph', 'test_graph_faults', 'test_graph_nodes', 'test_hardware_cli',
+    'test_hardware_launch', 'test_launch', 'test_recorder', 'test_replay_ros',
+    'test_ros2_control', 'test_servo_driver', 'test_sros2'}
+
+
+@pytest.fixture(scope='session')
+def workspace(tmp_path_factory):
+    """A workspace with the package built by colcon."""
+    from launch_rig import build_workspace
+
+    return build_workspace(tmp_path_factory.mktemp('launch_workspace'))
 
 
 def pytest_collection_modifyitems(items):

@@ -4,6 +4,8 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,9 +25,12 @@ def test_links_and_pictures_of_the_docs_exist():
     assert not broken
 
 
-def test_readme_names_every_launch_argument():
-    launch = (ROOT / 'launch' / 'sim.launch.py').read_text()
-    arguments = re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", launch)
-    readme = (ROOT / 'README.md').read_text()
-    assert arguments
-    assert [a for a in arguments if f'`{a}`' not in readme] == []
+@pytest.mark.parametrize('page, launch_file', [
+    ('README.md', 'sim.launch.py'), ('docs/hardware.md', 'hardware.launch.py')])
+def test_page_names_every_launch_argument(page, launch_file):
+    files = ROOT / 'launch' / launch_file, ROOT / 'hand_imitation' / 'nodes' / 'launching.py'
+    arguments = [argument for file in files for argument in re.findall(
+        r"DeclareLaunchArgument\(\s*'(\w+)'", file.read_text())]
+    told = (ROOT / page).read_text()
+    assert len(arguments) > 10
+    assert [a for a in arguments if f'`{a}`' not in told] == []

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NODES = ['camera', 'policy', 'commander', 'sim_bridge', 'recorder', 'viewer']
+NODES = [
+    'camera', 'policy', 'commander', 'sim_bridge', 'servo_driver', 'ros2_control', 'recorder',
+    'replayer', 'viewer']
 BUILT_OR_HIDDEN = shutil.ignore_patterns(
     '.*', 'build', 'install', 'log', 'out', '*.egg-info', '__pycache__')
 
@@ -33,7 +35,7 @@ def copy_of_the_sources(folder: Path) -> Path:
 def shared_files() -> set[str]:
     """What share/hand_imitation must hold, from the sources."""
     files = {'package.xml'}
-    for name in ('launch', 'config', 'urdf'):
+    for name in ('launch', 'config', 'config/robots', 'urdf'):
         files |= {f'{name}/{path.name}' for path in (ROOT / name).iterdir() if path.is_file()}
     return files
 

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from hand_imitation.cli.doctor import doctor
+from hand_imitation.cli.emulate import emulate
 from hand_imitation.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, UserError
 
 
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 def _app() -> typer.Typer:
-    """Make the application; `doctor` is there even where packages are missing."""
+    """Make the application; some commands are there even where packages are missing."""
     app = typer.Typer(
         help='A robotic arm with a five-fingered hand that imitates a human hand seen by a '
         'camera.', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -42,14 +43,27 @@ def _app() -> typer.Typer:
         """Keep the commands apart even when there is one only."""
 
     app.command('doctor')(doctor)
+    app.command('emulate')(emulate)
     try:
+        from hand_imitation.cli.bench import app as bench
+        from hand_imitation.cli.calibrate import app as calibrate
+        from hand_imitation.cli.dataset import dataset
+        from hand_imitation.cli.hardware import hardware
         from hand_imitation.cli.predict import predict
+        from hand_imitation.cli.record import record
+        from hand_imitation.cli.replay import replay
         from hand_imitation.cli.sim import sim
     except ImportError as error:
-        if sys.argv[1:2] != ['doctor']:
+        if sys.argv[1:2] not in (['doctor'], ['emulate']):
             raise UserError(
                 f"{error}: run 'hand-imitation doctor', which says how to mend it") from error
         return app
     app.command('sim')(sim)
+    app.command('hardware')(hardware)
     app.command('predict')(predict)
+    app.command('record')(record)
+    app.command('replay')(replay)
+    app.command('dataset')(dataset)
+    app.add_typer(calibrate, name='calibrate')
+    app.add_typer(bench, name='bench')
     return app
