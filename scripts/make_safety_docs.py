@@ -1,7 +1,6 @@
-"""Put the table of promises into docs/safety.md.
+"""Put the table of promises into docs/safety.md: `make_safety_docs.py FILE`.
 
-    hand-imitation bench safety --full --soak 10 --json > safety.json
-    python scripts/make_safety_docs.py safety.json
+The file holds what `hand-imitation bench safety --full --soak 10 --json` printed.
 """
 
 import json
