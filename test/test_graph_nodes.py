@@ -13,6 +13,7 @@ import yaml
 pytest.importorskip('rclpy')
 
 from graph_rig import (  # noqa: E402
+    SLACK_S,
     Graph,
     end,
     ros_environment,
@@ -24,6 +25,7 @@ from hand_pictures import sample_scene, write_clip  # noqa: E402
 from lifecycle_msgs.msg import State, Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from hand_imitation.nodes import topics  # noqa: E402
 
@@ -216,3 +218,18 @@ def test_a_signal_while_a_node_is_being_imported(environment, tmp_path, number):
         wait_until(lambda maps=maps: 'numpy' in maps.read_text(), 'import')
         assert end(process, number) == 0, name
         assert_clean(log.read_text())
+
+
+# Strangers on our topics
+
+
+def test_a_publisher_with_an_incompatible_quality_of_service_is_named(graph):
+    """No message of it would ever come, so the node must say so: within 2 s, once it is seen."""
+    graph.start('commander')
+    wait_until(lambda: 'commander' in graph.node.get_node_names(), 'commander')
+    publisher = graph.node.create_publisher(
+        JointTrajectory, topics.POLICY_TRAJECTORY, topics.QOS[topics.IMAGE])
+    seen_s = time.monotonic()
+    wait_until(lambda: 'incompatible QoS' in graph.logs(), 'word about it', 2.0 + SLACK_S)
+    assert 'policy/joint_trajectory' in graph.logs(), time.monotonic() - seen_s
+    graph.node.destroy_publisher(publisher)

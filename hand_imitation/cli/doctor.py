@@ -27,7 +27,7 @@ _MODULES = {
     'numpy': 'numpy', 'cv2': 'opencv-python', 'mediapipe': 'mediapipe', 'pybullet': 'pybullet',
     'rclpy': 'ros-jazzy-rclpy', 'cv_bridge': 'cv-bridge', 'rosbags': 'rosbags', 'av': 'av',
     'xacro': 'xacro', 'yaml': 'pyyaml',
-    'serial': 'pyserial',
+    'serial': 'pyserial', 'mcap': 'mcap',
 }
 Check = tuple[str, bool, str, str]
 """What was checked, whether it is good, what was found, how to mend it."""
