@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hand_imitation.errors import UserError
-from hand_imitation.hardware.bus import ServoBus
+from hand_imitation.hardware.bus import BusLostError, ServoBus
 from hand_imitation.hardware.registers import Register, encode
 from hand_imitation.hardware.robot import Robot, TickScale
 from hand_imitation.hardware.servo_errors import ServoFaultError
@@ -16,6 +16,7 @@ from hand_imitation.hardware.servo_reader import ServoReader
 
 _ROUNDS = 5
 _SEED_TOLERANCE_TICKS = 1
+_ROUNDS_OFF = 10
 _PATIENCE_S = 0.3
 
 _log = logging.getLogger(__name__)
@@ -97,10 +98,13 @@ def torque_on(bus: ServoBus, reader: ServoReader, robot: Robot) -> None:
 def torque_off(bus: ServoBus, robot: Robot) -> list[int]:
     """Try to switch every motor off, whatever goes wrong with others.
 
+    All are told at once, then each that has not confirmed it, again and again for a while.
+
     Returns:
         The rows of the servos that did not confirm it.
     """
     left = list(range(len(robot.joints)))
+    give_up_s = bus.port.now_s() + _PATIENCE_S
     try:
         sync_write_register(bus, robot, 'torque_enable', [0] * len(robot.joints))
         register = robot.joints[0].model.registers['torque_enable']
@@ -109,16 +113,26 @@ def torque_off(bus: ServoBus, robot: Robot) -> list[int]:
                 if joint.id not in replies or replies[joint.id].data != b'\0']
     except Exception as error:  # each motor must get its own attempt
         _log.warning('motors off for all at once failed: %s', error)
-    began_s = bus.port.now_s()
-    for number, attempts in enumerate((1, *[2] * 9)):
-        # Two rounds for everybody; more of them must not hold up the end.
-        if not left or number > 1 and bus.port.now_s() - began_s > _PATIENCE_S:
+    for number in range(_ROUNDS_OFF):
+        if not left or number > 0 and (_is_lost(bus) or bus.port.now_s() > give_up_s):
             break
         if number > 0 or len(left) == len(robot.joints):
             # A servo that waits for the rest of a garbled packet hears nothing else.
             bus.rest()
-        left = [row for row in left if not _torque_off(bus, robot, row, attempts)]
+        # The first round is for everybody; more of them must not hold up the end.
+        left = [row for row in left
+                if number > 0 and bus.port.now_s() > give_up_s
+                or not _torque_off(bus, robot, row, attempts=1 if number == 0 else 2)]
     return left
+
+
+def _is_lost(bus: ServoBus) -> bool:
+    """Tell whether the port is gone, so that nothing can be said any more."""
+    try:
+        bus.settle()
+    except BusLostError:
+        return True
+    return False
 
 
 def _torque_off(bus: ServoBus, robot: Robot, row: int, attempts: int) -> bool:
