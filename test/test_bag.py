@@ -38,6 +38,7 @@ from hand_imitation.errors import UserError  # noqa: E402
 from hand_imitation.evaluation.bag import (  # noqa: E402
     Bag,
     bags_in,
+    decode,
     decoded,
     header_stamp_ns,
     matching_name,
@@ -445,3 +446,13 @@ def test_what_is_no_bag_is_refused_in_a_line(tmp_path, name, told):
         (tmp_path / folder / file).write_text('')
     with pytest.raises(UserError, match=told):
         Bag(bags_in(tmp_path / name)[0])
+
+
+@pytest.mark.parametrize('length', range(9))
+def test_bytes_that_rclpy_leaves_behind_a_message_do_not_matter(length):
+    serialization = pytest.importorskip('rclpy.serialization')
+    from sensor_msgs.msg import JointState
+
+    message = JointState(name=['a' * length], position=[1.5])
+    read = decode(serialization.serialize_message(message), 'sensor_msgs/msg/JointState')
+    assert list(read.name) == message.name and list(read.position) == [1.5]

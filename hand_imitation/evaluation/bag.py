@@ -200,10 +200,15 @@ def decode(data: bytes, kind: str) -> Any:
     Raises:
         ValueError: The bytes are not what the type says.
     """
-    try:
-        return _TYPES.deserialize_cdr(data, kind)
-    except Exception as error:  # broken bytes make the generated readers raise anything
-        raise ValueError(f'a {kind} cannot be read: {type(error).__name__}') from error
+    failure: Exception | None = None
+    # rclpy.serialization.serialize_message leaves up to 8 bytes behind a message, and the
+    # reader takes up to 3 for padding.
+    for stray in (0, 4, 8):
+        try:
+            return _TYPES.deserialize_cdr(memoryview(data)[:len(data) - stray], kind)
+        except Exception as error:  # broken bytes make the generated readers raise anything
+            failure = failure or error
+    raise ValueError(f'a {kind} cannot be read: {type(failure).__name__}') from failure
 
 
 def messages(bag: Path, topics: dict[str, str]) -> Iterator[tuple[str, Any]]:
