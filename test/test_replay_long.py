@@ -42,5 +42,6 @@ def test_memory_stays_below_a_gigabyte(tmp_path, storage):
         cwd=ROOT, capture_output=True, text=True, timeout=7200)
     shutil.rmtree(bag)
     code, peak_mb = map(int, done.stdout.splitlines()[-1].split())
+    print(f'{SIZE_GB} GB of {storage}: {peak_mb} MB')
     assert code == 0, done.stderr
     assert peak_mb < MOST_MB
