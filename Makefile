@@ -17,7 +17,7 @@ sim: $(VENV)/.done-all  ## Imitate the hand of the sample clip: video, bag and f
 test: $(VENV)/.done-$(TEST_EXTRAS)  ## Run ruff, mypy and the tests (SYNTHETIC=1 adds those of synthetic people and learning)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 4
 
 clean:  ## Remove .venv and everything built
 	rm -rf $(VENV) out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

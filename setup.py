@@ -51,6 +51,7 @@ EXTRAS = {
     'test': [
         'pytest>=8',
         'pytest-rerunfailures>=14',
+        'pytest-timeout>=2.3',
         'pytest-xdist>=3',
         'hypothesis>=6',
         'psutil>=5',

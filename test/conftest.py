@@ -22,3 +22,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in OVER_DDS:
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Files go to workers whole; what crashed a worker is tried again like any failure."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def mark_test_pending(self, item):
+            """Nothing to do: it is still among its file's tests, which go to another worker."""
+
+    return ByFile(config, log)

@@ -29,6 +29,7 @@ from trajectory_msgs.msg import JointTrajectory
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.arm.safety import SafetyParameters
+from hand_imitation.environment import PARENT_VARIABLE
 from hand_imitation.nodes import topics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,13 +109,15 @@ class Graph:
             self._executor.spin()
 
     def close(self) -> None:
-        """End and reap every process, and take down what listens."""
-        for name in list(self._processes):
-            self.kill(name)
+        """Take down what listens, then end and reap every process."""
+        # In this order: after its peers had been killed, the middleware once crashed while the
+        # node here was destroyed.
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()
         self.context.try_shutdown()
+        for name in list(self._processes):
+            self.kill(name)
         self._environment.undo()
 
     # Processes
@@ -263,7 +266,8 @@ def start_node(
     with log.open('a') as output:
         return subprocess.Popen(
             [sys.executable, *how, *(['--ros-args', *arguments] if arguments else [])],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())})
 
 
 def shared_memory_of(process: subprocess.Popen) -> list[Path]:
