@@ -274,7 +274,10 @@ def shared_memory_of(process: subprocess.Popen) -> list[Path]:
     """Locks of the shared memory that a process has opened."""
     if process.poll() is not None:
         return []
-    opened = [os.readlink(link) for link in Path(f'/proc/{process.pid}/fd').iterdir()]
+    opened = []
+    for link in Path(f'/proc/{process.pid}/fd').iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            opened.append(os.readlink(link))
     return [Path(name) for name in opened
             if re.fullmatch(r'/dev/shm/fastrtps_[0-9a-f]{16}_el', name)]
 

@@ -170,7 +170,8 @@ def test_no_goal_leaves_the_limits(name, data):
         st.floats(-1e6, 1e6) | st.floats(-2.0, 2.0), min_size=12, max_size=12)))
     ticks = scale.to_ticks(asked)
     for joint, tick in zip(robot.joints, ticks, strict=True):
-        decoded = (tick - joint.model.ticks_per_turn // 2) * joint.model.rad_per_tick
+        shaft_rad = (tick - joint.model.ticks_per_turn // 2) * joint.model.rad_per_tick
+        decoded = shaft_rad / joint.gear_ratio
         assert joint.lower_rad - 1e-9 <= decoded <= joint.upper_rad + 1e-9
 
 
