@@ -43,11 +43,13 @@ EXTRAS = {
     'ray': ['ray==2.60.0'],
     # Servo buses. The makers' own libraries are the oracle of the tests, no more.
     'hardware': ['pyserial==3.5'],
+    # The policy `pixels`; the others do without.
+    'pixels': ['torch==2.13.0'],
     # Only to render synthetic people again; the sample clip is in the package.
     'synthetic': ['anny==0.6.2', 'torch==2.13.0', 'warp-lang==1.19.0'],
     # The environments of reinforcement learning, and what learns in them.
     'train': ['gymnasium==1.4.0', 'stable-baselines3==2.9.2', 'tensorboard>=2.15',
-              'matplotlib>=3.7', 'torch==2.13.0'],
+              'matplotlib>=3.7', 'torch==2.13.0', 'cma==4.5.0'],
     'test': [
         'pytest>=8',
         'pytest-rerunfailures>=14',
@@ -100,7 +102,7 @@ setup(
     maintainer='The hand_imitation developers',
     maintainer_email='hand_imitation@example.org',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', 'data/*']},
+    package_data={PACKAGE: ['py.typed', 'data/*', 'policy/checkpoints/*/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -118,6 +120,7 @@ setup(
         'xacro>=2.0',
         'typer>=0.12,<0.30',
         'rich>=13,<16',
+        'safetensors>=0.4.3,<1',
     ],
     extras_require=EXTRAS,
     entry_points={

@@ -20,7 +20,10 @@ from hand_imitation.hardware.watchdog import WatchdogParameters
 from hand_imitation.human.perception import PerceptionParameters
 from hand_imitation.parameters import from_mapping, parameter
 from hand_imitation.plain_yaml import read_yaml
+from hand_imitation.policy import DEFAULT_POLICY
 from hand_imitation.policy.geometric import GeometricParameters
+from hand_imitation.policy.landmarks import LandmarksParameters
+from hand_imitation.policy.pixels_parameters import PixelsParameters
 
 SIDES = ('left', 'right')
 SERVO_FAMILIES = ('dynamixel', 'feetech')
@@ -70,7 +73,8 @@ class CameraParameters:
 class PolicyParameters:
     """The `policy` node."""
 
-    policy: str = parameter('geometric', 'Name of the policy, or path of a checkpoint.')
+    policy: str = parameter(
+        DEFAULT_POLICY, 'Name of the policy, or folder of a checkpoint.')
     side: str = parameter('right', 'Which arm is driven.', choices=SIDES)
     mirror: bool = parameter(
         True, 'The arm leans like a mirror image of the person; changes the sign of wrist and '
@@ -222,7 +226,8 @@ NODES: dict[str, dict[str, type]] = {
     'camera': {'': CameraParameters},
     'policy': {
         '': PolicyParameters, 'perception': PerceptionParameters,
-        'geometric': GeometricParameters,
+        'geometric': GeometricParameters, 'landmarks': LandmarksParameters,
+        'pixels': PixelsParameters,
     },
     'commander': {'': CommanderParameters, 'safety': SafetyParameters},
     'sim_bridge': {'': SimBridgeParameters},

@@ -6,8 +6,8 @@ import pytest
 # more. A fault of ours fails both times.
 OVER_DDS = {
     'test_cli', 'test_graph', 'test_graph_faults', 'test_graph_nodes', 'test_hardware_cli',
-    'test_hardware_launch', 'test_launch', 'test_recorder', 'test_replay_ros',
-    'test_ros2_control', 'test_servo_driver', 'test_sros2'}
+    'test_hardware_launch', 'test_launch', 'test_policies_nodes', 'test_recorder',
+    'test_replay_ros', 'test_ros2_control', 'test_servo_driver', 'test_sros2'}
 
 
 @pytest.fixture(scope='session')

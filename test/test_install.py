@@ -43,6 +43,7 @@ def shared_files() -> set[str]:
 def package_files() -> set[str]:
     package = ROOT / 'hand_imitation'
     files = {str(p.relative_to(package)) for p in package.rglob('*.py')} | {'py.typed'}
+    files |= {str(p.relative_to(package)) for p in package.glob('policy/checkpoints/*/*')}
     return files | {f'data/{path.name}' for path in (package / 'data').glob('*')}
 
 

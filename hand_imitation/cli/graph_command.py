@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
 from hand_imitation.human.hand_model import find_hand_model
 from hand_imitation.human.person import load_person
 from hand_imitation.node_parameters import SIDES, read_parameters_file
-from hand_imitation.policy import load_policy
+from hand_imitation.policy import load_policy, settled_name
 from hand_imitation.resources import share_directory
 
 RESULTS = ('side_by_side.mp4', 'bag', 'summary.json')
@@ -47,11 +48,11 @@ def merged_parameters(params_file: Path | None,
     return merged
 
 
-def check(options: RunOptions) -> JointTable:
+def check(options: RunOptions) -> tuple[RunOptions, JointTable]:
     """Find the user's mistakes before anything starts or is written.
 
     Returns:
-        The arm's joints.
+        The options, with what the policy needs, and the arm's joints.
 
     Raises:
         UserError: There is one.
@@ -63,8 +64,9 @@ def check(options: RunOptions) -> JointTable:
             f"'{options.namespace}' is no ROS namespace: use letters, digits and _, such as arm_1")
     table = _checked_arm(options)
     person = options.parameters['policy']['person']
-    load_policy(options.policy, table, person=load_person(person) if person else None)
-    find_hand_model(options.parameters['policy']['perception.model_path'])
+    policy = load_policy(options.policy, table, person=load_person(person) if person else None)
+    if policy.uses_perception:
+        find_hand_model(options.parameters['policy']['perception.model_path'])
     if not options.source.startswith(TOPIC_PREFIX):
         open_source(options.source).close()
     elif not _ROS_NAME.fullmatch(options.source.removeprefix(TOPIC_PREFIX)):
@@ -72,7 +74,9 @@ def check(options: RunOptions) -> JointTable:
             f"'{options.source}' names no ROS topic: give one such as 'topic:/camera/image_raw'")
     if options.out is not None:
         check_out(options.out, RESULTS)
-    return table
+    return dataclasses.replace(
+        options, policy=settled_name(options.policy), uses_perception=policy.uses_perception,
+    ), table
 
 
 def run(options: RunOptions, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from hand_imitation.hardware.joint_map import load_joint_map
 from hand_imitation.hardware.port import open_serial
 from hand_imitation.hardware.servo_arm import ServoArmParameters
 from hand_imitation.node_parameters import SERVO_FAMILIES
+from hand_imitation.policy import DEFAULT_POLICY
 
 _ROS2_CONTROL = 'ros2_control'
 _NAMESPACE = 'hand_imitation'
@@ -41,7 +42,8 @@ def hardware(
     source: Annotated[str, typer.Option(
         help="Camera index, video, GIF, folder of images, 'topic:/name', or 'sample'.")] = '0',
     policy: Annotated[str | None, typer.Option(
-        help='Name of the policy.', show_default='geometric')] = None,
+        help='Name of the policy, or folder of a checkpoint.',
+        show_default=DEFAULT_POLICY)] = None,
     duration: Annotated[float | None, typer.Option(
         min=0.1, help='Stop after this many seconds; a file stops at its end.')] = None,
     out: Annotated[Path | None, typer.Option(
@@ -89,7 +91,7 @@ def hardware(
         namespace=namespace or ('' if on_bus else _NAMESPACE),
         arm='servo_driver' if on_bus else _ROS2_CONTROL, arm_parameters=asked,
         parameters=parameters)
-    table = graph_command.check(options)
+    options, table = graph_command.check(options)
     if on_bus:
         try:
             _check_bus(asked, table)

@@ -17,6 +17,7 @@ class RunOptions:
     Attributes:
         arm: The node that drives the arm, such as 'sim_bridge'.
         arm_parameters: What was asked of it in particular.
+        uses_perception: Whether the policy goes by what perception sees.
     """
 
     source: str
@@ -31,6 +32,7 @@ class RunOptions:
     arm: str
     arm_parameters: dict[str, Any]
     parameters: dict[str, dict[str, Any]]
+    uses_perception: bool = True
 
 
 def node_parameters(options: RunOptions, record_to: Path | None) -> dict[str, Any]:
@@ -53,12 +55,15 @@ def node_parameters(options: RunOptions, record_to: Path | None) -> dict[str, An
         'viewer': {'mirror': options.mirror},
     }
     # Those who count and those who record shall miss nothing either; each listens for itself.
-    wait_for = [options.parameters['camera']['wait_for'], 'latency', 'hand/landmarks']
+    sights = 'hand/landmarks' if options.uses_perception else 'hand/markers'
+    wait_for = [options.parameters['camera']['wait_for'], 'latency', sights]
     if options.view or options.arm == 'servo_driver':
         wait_for.append('latency')
+    if options.view and not options.uses_perception:
+        wait_for.append(sights)
     if record_to is not None:
         asked['recorder'] = {'out': str(record_to)}
-        wait_for += ['latency', 'hand/landmarks', 'camera/image_raw/compressed']
+        wait_for += ['latency', sights, 'camera/image_raw/compressed']
     asked['camera']['wait_for'] = ' '.join(wait_for)
     return {
         f'/**/{node}': {'ros__parameters': {**values, **asked.get(node, {})}}

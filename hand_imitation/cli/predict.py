@@ -13,15 +13,17 @@ import typer
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.frame_sources import read_image
+from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.perception import StillPerception
 from hand_imitation.human.person import load_person
-from hand_imitation.policy import load_policy
-from hand_imitation.policy.base import Policy
+from hand_imitation.policy import DEFAULT_POLICY, load_policy
+from hand_imitation.policy.base import Policy, sight_of
 
 
 def predict(
     files: Annotated[list[Path], typer.Argument(help='Images, each judged alone.')],
-    policy: Annotated[str, typer.Option(help='Name of the policy.')] = 'geometric',
+    policy: Annotated[str, typer.Option(
+        help='Name of the policy, or folder of a checkpoint.')] = DEFAULT_POLICY,
     person: Annotated[Path | None, typer.Option(
         help="Calibration of the person, from 'hand-imitation calibrate person'.")] = None,
 ) -> None:
@@ -35,22 +37,25 @@ def predict(
     loaded = load_policy(
         policy, JointTable.from_urdf(load_description()),
         person=load_person(person) if person else None)
-    perception = StillPerception()
+    perception = StillPerception() if loaded.uses_perception else None
     failed = False
     for file in files:
         result = predict_file(file, perception, loaded)
         failed = failed or 'error' in result
         print(json.dumps(result), flush=True)
-    perception.close()
+    if perception is not None:
+        perception.close()
     sys.exit(1 if failed else 0)
 
 
-def predict_file(file: Path, perception: StillPerception, policy: Policy) -> dict[str, Any]:
+def predict_file(
+    file: Path, perception: StillPerception | None, policy: Policy,
+) -> dict[str, Any]:
     """Judge one image alone.
 
     Args:
         file: The image.
-        perception: Looks for the hand.
+        perception: Looks for the hand; None where the policy does that itself.
         policy: Tells the joints; reset first, so that no image bears on another.
 
     Returns:
@@ -60,14 +65,18 @@ def predict_file(file: Path, perception: StillPerception, policy: Policy) -> dic
     if picture is None:
         reason = 'is not an image that can be read' if file.exists() else 'does not exist'
         return {'file': str(file), 'error': f"'{file}' {reason}"}
-    observation = perception.observe(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    observation = HandObservation(valid=False, stamp_s=0.0, image=picture)
+    if perception is not None:
+        observation = perception.observe(picture)
     policy.reset()
     targets = policy.act(observation, None, 0.0)
+    sight = sight_of(policy, observation)
     return {
         'file': str(file),
-        'detected': observation.valid,
-        'handedness': observation.side if observation.valid else None,
-        'score': round(observation.score, 4) if observation.valid else None,
+        'detected': bool(sight.detected),
+        'handedness': sight.side,
+        'score': None if sight.score is None else round(float(sight.score), 4),
         'joints': None if targets is None else {
             name: round(value, 4) for name, value in targets.as_dict().items()},
     }

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from hand_imitation.arm.description import load_description
+from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.cli.graph_command import merged_parameters
 from hand_imitation.cli.options import write_parameters_file
 from hand_imitation.cli.processes import Children, set_ros_environment
@@ -27,6 +29,7 @@ from hand_imitation.evaluation.bag import Bag
 from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
 from hand_imitation.human.hand_model import find_hand_model
+from hand_imitation.policy import load_policy
 
 RESULTS = ('bag',)
 _SETTLE_S = 0.7
@@ -67,7 +70,10 @@ def record(
     check_out(out, ())
     if source is not None:
         parameters['camera'] |= {'source': source, 'wait_for': _WAIT_FOR}
-        find_hand_model(parameters['policy']['perception.model_path'])
+        policy = load_policy(
+            parameters['policy']['policy'], JointTable.from_urdf(load_description()))
+        if policy.uses_perception:
+            find_hand_model(parameters['policy']['perception.model_path'])
         if not source.startswith(TOPIC_PREFIX):
             open_source(source).close()
     asked = {

@@ -33,7 +33,7 @@ from hand_imitation.evaluation.thresholds import (
     read_baseline,
 )
 from hand_imitation.node_parameters import SIDES, grouped
-from hand_imitation.policy import load_policy
+from hand_imitation.policy import DEFAULT_POLICY, load_policy, policy_name, settled_name
 
 RESULTS = ('metrics.json', 'timing.json', 'report.html')
 MODES = ('fast', 'ros')
@@ -52,8 +52,9 @@ def replay(
     out: Annotated[Path, typer.Option(
         help='Folder for report.html, metrics.json and timing.json.', show_default=False)],
     policy: Annotated[list[str] | None, typer.Option(
-        help=f"Policy to replay it through, or '{RECORDED}' for what the bag itself tells; may be "
-        f'given several times.', show_default='geometric')] = None,
+        help=f"Policy to replay it through, by name or folder of a checkpoint, or '{RECORDED}' "
+        f'for what the bag itself tells; may be given several times.',
+        show_default=DEFAULT_POLICY)] = None,
     mode: Annotated[str, typer.Option(
         help="'fast': as fast as it goes, the same every time; 'ros': through the real nodes with "
         "the recorded timing.")] = 'fast',
@@ -145,13 +146,7 @@ def _options(
         raise UserError(f'--end {end:g} is not after --start {start:g}: give a later end')
     values = merged_parameters(params_file)
     of_policy = grouped('policy', values['policy'])
-    names = tuple(policies or [values['policy']['policy']])
-    if len(set(names)) != len(names):
-        raise UserError('a policy is named twice: give each once')
-    table = JointTable.from_urdf(load_description())
-    for name in names:
-        if name != RECORDED:
-            load_policy(name, table, of_policy)
+    names = _policies(policies or [values['policy']['policy']], of_policy)
     return ReplayOptions(
         policies=names, landmarks='recorded' if landmarks == 'recorded' else 'perceived',
         simulate=simulate, start_s=start, end_s=end, topics=parse_remaps(topics or []),
@@ -159,6 +154,24 @@ def _options(
         safety=grouped('commander', values['commander'])['safety'],
         perception=of_policy['perception'], policy_parameters=of_policy,
         picture_width=values['camera']['width'])
+
+
+def _policies(names: list[str], parameters: dict[str, Any]) -> tuple[str, ...]:
+    """Check that policies can be loaded, and told apart by what they are called in reports."""
+    called: dict[str, str] = {}
+    table = JointTable.from_urdf(load_description())
+    for name in names:
+        report_name = name
+        if name != RECORDED:
+            load_policy(name, table, parameters)
+            report_name = policy_name(name)
+        if called.get(report_name) == name:
+            raise UserError('a policy is named twice: give each once')
+        if report_name in called or report_name == RECORDED != name:
+            raise UserError(f"two policies would be called '{report_name}' in the report: give "
+                            f"the folder of '{name}' another name")
+        called[report_name] = name
+    return tuple(name if name == RECORDED else settled_name(name) for name in names)
 
 
 def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -23,6 +23,7 @@ from hand_imitation.errors import EXIT_BAD_INPUT, EXIT_FAILED, UserError
 from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
 from hand_imitation.nodes.monitor import MonitorNode, listening
+from hand_imitation.policy import policy_name
 
 _SETTLE_S = 0.7
 """After the last picture, time for its command to come through."""
@@ -55,7 +56,8 @@ def run_graph(options: RunOptions, work: Path) -> tuple[dict[str, Any], int]:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    statistics = RunStatistics('left' if options.side == 'left' else 'right', options.mirror)
+    statistics = RunStatistics(
+        'left' if options.side == 'left' else 'right', options.mirror, options.uses_perception)
     with listening(statistics, options.prefix, options.namespace) as monitor:
         stop.wait(_DISCOVERY_S)
         if monitor.others():
@@ -74,7 +76,7 @@ def run_graph(options: RunOptions, work: Path) -> tuple[dict[str, Any], int]:
     if failure:
         print(failure, file=sys.stderr)
     summary = {
-        'source': options.source, 'policy': options.policy, 'side': options.side,
+        'source': options.source, 'policy': policy_name(options.policy), 'side': options.side,
         'mirror': options.mirror, **statistics.summary()}
     return summary, EXIT_FAILED if failure else 0
 

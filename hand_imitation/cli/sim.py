@@ -11,6 +11,7 @@ import typer
 from hand_imitation.cli import graph_command
 from hand_imitation.cli.options import RunOptions
 from hand_imitation.errors import UserError
+from hand_imitation.policy import DEFAULT_POLICY
 
 
 def sim(
@@ -18,7 +19,8 @@ def sim(
         help="Camera index, video, GIF, folder of images, 'topic:/name', or 'sample'.",
         show_default='sample')] = None,
     policy: Annotated[str | None, typer.Option(
-        help='Name of the policy.', show_default='geometric')] = None,
+        help='Name of the policy, or folder of a checkpoint.',
+        show_default=DEFAULT_POLICY)] = None,
     headless: Annotated[bool, typer.Option(
         '--headless', help='Open no window even where there is a display.')] = False,
     gui: Annotated[bool, typer.Option('--gui', help="Show PyBullet's own window.")] = False,
@@ -61,5 +63,5 @@ def sim(
         arm_parameters={'gui': gui}, parameters=parameters)
     if gui and (headless or not has_display):
         raise UserError('--gui needs a display: leave it out, and --headless too')
-    graph_command.check(options)
+    options, _ = graph_command.check(options)
     graph_command.run(options, as_json)

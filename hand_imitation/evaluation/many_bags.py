@@ -86,7 +86,7 @@ def _on_cluster(
     except ImportError as error:
         raise UserError("--ray needs Ray: pip install 'hand_imitation[ray]'") from error
     try:
-        _reach(address)
+        reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise UserError(f"no Ray cluster at '{address}' ({_line(error)}): start one by "
@@ -107,7 +107,7 @@ def _on_cluster(
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
+def reach(address: str) -> None:
     """Raise OSError where nobody answers at an address; Ray itself would try for minutes."""
     host, colon, port = address.removeprefix('ray://').rpartition(':')
     if colon and port.isdecimal():

@@ -13,6 +13,7 @@ from hand_imitation.evaluation.bag import stamp_ns
 from hand_imitation.human.angles import Side, finger_angles, palm_direction
 from hand_imitation.human.observation import LANDMARKS, HandObservation
 from hand_imitation.human.projection import projected
+from hand_imitation.policy.sight import read_sight
 
 _WORLD = 3 * LANDMARKS
 _PLACED = _WORLD + 10
@@ -36,6 +37,7 @@ class RecordedHands:
         self._world, self._world_rows = array('f'), dict[int, int]()
         self._placed, self._placed_rows = array('f'), dict[int, int]()
         self._sides: list[tuple[int, Side]] = []
+        self._sights: dict[int, tuple[bool, float | None]] = {}
         self._camera: tuple[float, tuple[float, float]] | None = None
 
     def add_camera(self, message: Any, recorded_ns: int) -> None:
@@ -56,7 +58,12 @@ class RecordedHands:
         """Take a visualization_msgs/MarkerArray as `nodes.markers` makes it."""
         markers = {marker.ns: marker for marker in message.markers}
         joints, forearm = markers.get('joints'), markers.get('forearm')
-        if joints is None or len(joints.points) != LANDMARKS:
+        if joints is None:
+            return
+        sight = read_sight(joints.text)
+        if sight is not None:
+            self._sights[stamp_ns(joints)] = sight
+        if len(joints.points) != LANDMARKS:
             return
         line = _flat(forearm.points) if forearm is not None else []
         about = dict(word.split('=', 1) for word in joints.text.split() if '=' in word)
@@ -78,12 +85,29 @@ class RecordedHands:
         if other._placed_rows:
             self._placed, self._placed_rows = other._placed, other._placed_rows
         self._sides = other._sides or self._sides
+        self._sights = other._sights or self._sights
         self._camera = other._camera or self._camera
 
     @property
     def stamps_ns(self) -> np.ndarray:
         """Stamps of all pictures that were looked at, shape (n,), increasing."""
         return np.array(sorted(self._world_rows), np.int64)
+
+    @property
+    def has_sights(self) -> bool:
+        """Whether the policy recorded looked for hands itself, so that there are no landmarks."""
+        return bool(self._sights)
+
+    def sight(self, frame_ns: int) -> tuple[bool, float | None]:
+        """Return what a policy that looks for hands itself saw in a picture.
+
+        Args:
+            frame_ns: The picture's stamp [ns].
+
+        Returns:
+            Whether it saw a hand, and its thumb's side where that is told.
+        """
+        return self._sights.get(frame_ns, (False, None))
 
     def observation(self, frame_ns: int, stamp_s: float) -> HandObservation:
         """Return what was seen in a picture.

@@ -1,9 +1,12 @@
 """Replays a bag through policies as fast as the machine goes.
 
-Hands are looked for once and shown to every policy. Everything follows from the stamps in the
-bag and never from a clock, so the same bag and options give the same result. A frame's target
-arrives at the safety filter as late as the policy's word on it came when the bag was recorded;
-where the bag does not say, as late as usual in it, or else at once.
+Hands are looked for once and shown to every policy that goes by them; one that looks for hands
+itself is shown the pictures alone, and where there are only such, nobody else looks.
+
+Everything follows from the stamps in the bag and never from a clock, so the same bag and options
+give the same result. A frame's target arrives at the safety filter as late as the policy's word
+on it came when the bag was recorded; where the bag does not say, as late as usual in it, or else
+at once.
 """
 
 from __future__ import annotations
@@ -36,18 +39,21 @@ from hand_imitation.evaluation.following import (
 )
 from hand_imitation.evaluation.recording import RECORDED, PolicyRun, Recording, Series
 from hand_imitation.evaluation.replay_frames import (
+    Eyes,
     Seen,
     chosen_frames,
+    closed_eyes,
     delays_ns,
     open_eyes,
+    open_pictures,
     remembered,
 )
 from hand_imitation.evaluation.told import LEAD_NS, latency_ms, recording_of, told_run
 from hand_imitation.human.angles import Side
 from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.perception import PerceptionParameters
-from hand_imitation.policy import load_policy
-from hand_imitation.policy.base import Policy, in_arm_terms
+from hand_imitation.policy import DEFAULT_POLICY, load_policy, policy_name
+from hand_imitation.policy.base import Policy, in_arm_terms, sight_of, unseen
 
 Progress = Callable[[float], None]
 
@@ -57,7 +63,8 @@ class ReplayOptions:
     """How to replay.
 
     Attributes:
-        policies: Names of the policies, or `RECORDED` for what the bag itself tells.
+        policies: Names of the policies or folders of their checkpoints, or `RECORDED` for what
+            the bag itself tells.
         landmarks: Whether hands are looked for in the pictures, or taken as recorded.
         simulate: Put a simulated arm behind each policy; else the recorded one is used.
         start_s: Leave out what came before, seconds after the first frame; None for nothing.
@@ -72,7 +79,7 @@ class ReplayOptions:
             as the camera node does; 0 for never.
     """
 
-    policies: tuple[str, ...] = ('geometric',)
+    policies: tuple[str, ...] = (DEFAULT_POLICY,)
     landmarks: Literal['perceived', 'recorded'] = 'perceived'
     simulate: bool = False
     start_s: float | None = None
@@ -122,14 +129,14 @@ def replay_bag(path: Path, options: ReplayOptions, progress: Progress | None = N
         description = load_description(side)
         table = JointTable.from_urdf(description)
         policies = {
-            name: load_policy(name, table, options.policy_parameters)
+            policy_name(name): load_policy(name, table, options.policy_parameters)
             for name in options.policies if name != RECORDED}
         contents = read_contents(bag, table, options.topics)
         frames = _frames(contents, options)
         read_s = time.perf_counter()
-        seen = Seen(frames, (
-            remembered(contents, frames) if options.landmarks == 'recorded' else open_eyes(
-                stack, contents, frames, options.perception, options.picture_width)))
+        looks = _looks(policies, contents)
+        witness = None if looks else next(iter(policies), None)
+        seen = Seen(frames, _eyes(stack, contents, frames, options, policies, looks))
         end_ns = int((frames + delays_ns(contents, frames)).max())
         runs = {
             name: _Run(name, policy, table, options, side, mirror, frames, _behind(
@@ -140,15 +147,22 @@ def replay_bag(path: Path, options: ReplayOptions, progress: Progress | None = N
             observation = seen.look(number)
             for run in runs.values():
                 run.take(number, observation, arrival_ns)
+            if witness is not None:
+                seen.tell(number, *runs[witness].told(number))
             if progress is not None:
                 progress((number + 1) / len(frames))
+        as_seen_now = looks and not contents.hands.has_sights
+        then = seen if as_seen_now else _seen_then(contents, frames)
+        seen = seen if policies else then
         seen.check(contents)
         recording = recording_of(bag, contents, table, side, mirror, frames, seen, end_ns)
         finished = tuple(
-            told_run(RECORDED, contents, recording, seen, end_ns, 'recorded') if name == RECORDED
-            else runs[name].finish(end_ns, seen) for name in options.policies)
-    return Replayed(recording, finished, _timing(
-        frames, begun_s, read_s, seen.look_ms, {n: run.act_ms for n, run in runs.items()}))
+            told_run(RECORDED, contents, recording, then, end_ns, 'recorded') if name == RECORDED
+            else runs[policy_name(name)].finish(end_ns, seen) for name in options.policies)
+    stages_ms = {name: run.act_ms for name, run in runs.items()}
+    if looks:
+        stages_ms = {'perception': seen.look_ms, **stages_ms}
+    return Replayed(recording, finished, _timing(frames, begun_s, read_s, stages_ms))
 
 
 def arm_of(bag: Bag, options: ReplayOptions) -> tuple[Side, bool]:
@@ -169,6 +183,40 @@ def _frames(contents: Contents, options: ReplayOptions) -> np.ndarray:
         contents, options.start_s if options.start_s is not None else 0.0,
         options.end_s if options.end_s is not None else np.inf,
         options.landmarks == 'recorded')
+
+
+def _looks(policies: dict[str, Policy], contents: Contents) -> bool:
+    """Tell whether hands are looked for in the pictures, or policies do that themselves."""
+    if not policies:
+        return not contents.hands.has_sights
+    return any(policy.uses_perception for policy in policies.values())
+
+
+def _eyes(
+    stack: ExitStack, contents: Contents, frames: np.ndarray, options: ReplayOptions,
+    policies: dict[str, Policy], looks: bool,
+) -> Eyes:
+    """Return what looks for hands, and shows pictures to policies that do that themselves."""
+    if not policies and not looks:
+        return remembered(contents, frames)
+    pictures = open_pictures(stack, contents, frames, options.picture_width)
+    if not looks:
+        return closed_eyes(pictures)
+    if options.landmarks != 'recorded':
+        return open_eyes(stack, pictures, options.perception)
+    if contents.hands.has_sights:
+        raise UserError(f"'{contents.bag.name}' was recorded with a policy that looks for hands "
+                        'itself, so it holds no landmarks: leave out --landmarks recorded')
+    all_look = all(policy.uses_perception for policy in policies.values())
+    return remembered(contents, frames, None if all_look else pictures)
+
+def _seen_then(contents: Contents, frames: np.ndarray) -> Seen:
+    """Return what was seen in the frames when they were recorded."""
+    seen = Seen(frames, remembered(contents, frames))
+    for number in range(len(frames)):
+        seen.look(number)
+    seen.tell_as_recorded(contents)
+    return seen
 
 
 @dataclass(frozen=True)
@@ -197,29 +245,41 @@ class _Run:
         self._behind = behind
         self._follower = Follower(table, options.safety, behind.arm, int(frames[0]))
         self._targets = np.full((len(frames), len(table)), np.nan)
+        self._tracked = np.zeros(len(frames), bool)
+        self._thumb_side: float | None = None
         self.act_ms = np.zeros(len(frames))
 
     def take(self, number: int, observation: HandObservation, arrival_ns: int) -> None:
         """Show the policy a frame, and follow what it says."""
         self._follower.advance(arrival_ns)
         frame_ns = int(self._frames[number])
+        if not self._policy.uses_perception:
+            observation = unseen(observation)
         begun_s = time.perf_counter()
         targets = self._policy.act(
             observation, self._follower.measured_rad, (arrival_ns - self._frames[0]) * 1e-9)
         self.act_ms[number] = (time.perf_counter() - begun_s) * 1e3
+        self._tracked[number] = sight_of(self._policy, observation).detected
+        self._thumb_side = None if targets is None else targets.thumb_side
         if targets is None:
             return
         in_arm = in_arm_terms(targets, self._side, self._mirror)
         self._targets[number] = self._table.reorder(in_arm.names, in_arm.positions_rad)
         self._follower.deliver(in_arm.names, in_arm.positions_rad, frame_ns, arrival_ns)
 
+    def told(self, number: int) -> tuple[bool, float | None]:
+        """Whether there was a hand in the frame taken last, and its thumb's side if it is told."""
+        return bool(self._tracked[number]), self._thumb_side
+
     def finish(self, end_ns: int, seen: Seen) -> PolicyRun:
         """Come to the end."""
         command, measured, holds, violations, age_ms = self._follower.finish(end_ns)
         if self._behind.recorded is not None:
             measured = self._behind.recorded
+        looks_itself = not self._policy.uses_perception
         return PolicyRun(
-            self._name, seen.tracked, seen.points, Series(self._frames, self._targets), command,
+            self._name, self._tracked if looks_itself else seen.tracked,
+            None if looks_itself else seen.points, Series(self._frames, self._targets), command,
             measured, self._behind.source, holds, violations, age_ms)
 
 
@@ -271,17 +331,16 @@ def replay_by_nodes(path: Path, told: dict[str, Path], options: ReplayOptions) -
         for name in options.policies:
             found = contents if name == RECORDED else read_contents(
                 stack.enter_context(Bag(told[name])), table, {})
-            seen = Seen(frames, remembered(found, frames))
-            for number in range(len(frames)):
-                seen.look(number)
+            seen = _seen_then(found, frames)
             end_ns = int((frames + delays_ns(found, frames)).max())
             if recording is None:
                 seen.check(found)
                 recording = recording_of(bag, contents, table, side, mirror, frames, seen, end_ns)
             simulated = options.simulate and name != RECORDED
+            called = policy_name(name)
             runs.append(told_run(
-                name, found, recording, seen, end_ns, 'simulated' if simulated else 'recorded'))
-            latency[name] = {
+                called, found, recording, seen, end_ns, 'simulated' if simulated else 'recorded'))
+            latency[called] = {
                 stage: _percentiles(values) for stage, values in latency_ms(found, frames).items()}
     assert recording is not None
     return Replayed(recording, tuple(runs), {
@@ -290,8 +349,7 @@ def replay_by_nodes(path: Path, told: dict[str, Path], options: ReplayOptions) -
 
 
 def _timing(
-    frames: np.ndarray, begun_s: float, read_s: float, look_ms: np.ndarray,
-    act_ms: dict[str, np.ndarray],
+    frames: np.ndarray, begun_s: float, read_s: float, stages_ms: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     """How long the replay took, and how fast it was; each stage per frame [ms]."""
     ended_s, recorded_s = time.perf_counter(), _recorded_s(frames)
@@ -299,8 +357,7 @@ def _timing(
         'frames': len(frames), 'recorded_s': recorded_s,
         'reading_s': round(read_s - begun_s, 3), 'replay_s': round(ended_s - begun_s, 3),
         'times_real_time': round(recorded_s / (ended_s - begun_s), 2),
-        'latency_ms': {'perception': _percentiles(look_ms), **{
-            name: _percentiles(values) for name, values in act_ms.items()}}}
+        'latency_ms': {name: _percentiles(values) for name, values in stages_ms.items()}}
 
 
 def _recorded_s(frames: np.ndarray) -> float:

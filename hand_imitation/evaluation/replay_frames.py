@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,6 +23,9 @@ _MAX_DELAY_NS = 1_000_000_000
 Eyes = Callable[[int, float], tuple[HandObservation, float]]
 """From a frame's number and stamp [s] to what is seen in it, and the factor from its pixels to
 those of the picture."""
+Pictures = Callable[[int], tuple[np.ndarray | None, float]]
+"""From a frame's number to its picture, shape (h, w, 3), RGB, None where it cannot be read, and
+the factor from its pixels to those of the recorded picture; each frame once, in their order."""
 
 
 def chosen_frames(
@@ -86,27 +90,28 @@ def delays_ns(contents: Contents, frames: np.ndarray) -> np.ndarray:
     return np.where(known, delays, usual)
 
 
-def open_eyes(
-    stack: ExitStack, contents: Contents, frames: np.ndarray, parameters: PerceptionParameters,
-    picture_width: int,
-) -> Eyes:
-    """Return what looks for hands in the pictures, each decoded while the last is looked at.
+def open_pictures(
+    stack: ExitStack, contents: Contents, frames: np.ndarray, picture_width: int,
+) -> Pictures:
+    """Return the pictures of the frames, each decoded while the last is looked at.
 
     Args:
         stack: Closes what is opened.
         contents: Of the bag.
-        frames: Stamps of the frames, shape (f,) [ns]; each has a picture.
-        parameters: Of perception.
+        frames: Stamps of the frames, shape (f,) [ns].
         picture_width: Larger pictures are scaled down to this [px]; 0 for never.
     """
-    perception = StreamPerception(parameters)
-    stack.callback(perception.close)
-    pictures = contents.pictures
-    assert pictures is not None
-    first = int(np.searchsorted(pictures.stamps_ns, frames[0]))
+    recorded = contents.pictures
+    stamps_ns = recorded.stamps_ns if recorded is not None else np.zeros(0, np.int64)
+    places = np.searchsorted(stamps_ns, frames)
 
     def prepared(number: int) -> tuple[np.ndarray | None, float]:
-        picture = pictures(first + number) if number < len(frames) else None
+        if number >= len(frames) or recorded is None:
+            return None, 1.0
+        place = int(places[number])
+        if place >= len(stamps_ns) or stamps_ns[place] != frames[number]:
+            return None, 1.0
+        picture = recorded(place)
         if picture is None:
             return None, 1.0
         small = shrunk(picture, picture_width)
@@ -115,9 +120,29 @@ def open_eyes(
     decoder = stack.enter_context(ThreadPoolExecutor(max_workers=1))
     ahead = {0: decoder.submit(prepared, 0)}
 
-    def look(number: int, stamp_s: float) -> tuple[HandObservation, float]:
-        picture, scale = ahead.pop(number).result()
+    def picture_of(number: int) -> tuple[np.ndarray | None, float]:
+        found = ahead.pop(number).result()
         ahead[number + 1] = decoder.submit(prepared, number + 1)
+        return found
+
+    return picture_of
+
+
+def open_eyes(
+    stack: ExitStack, pictures: Pictures, parameters: PerceptionParameters,
+) -> Eyes:
+    """Return what looks for hands in the pictures.
+
+    Args:
+        stack: Closes what is opened.
+        pictures: Of the frames.
+        parameters: Of perception.
+    """
+    perception = StreamPerception(parameters)
+    stack.callback(perception.close)
+
+    def look(number: int, stamp_s: float) -> tuple[HandObservation, float]:
+        picture, scale = pictures(number)
         if picture is None:
             return HandObservation(valid=False, stamp_s=stamp_s), scale
         return perception.observe(picture, stamp_s), scale
@@ -125,10 +150,30 @@ def open_eyes(
     return look
 
 
-def remembered(contents: Contents, frames: np.ndarray) -> Eyes:
-    """Return what tells of the hands that were seen when a bag was recorded."""
-    return lambda number, stamp_s: (
-        contents.hands.observation(int(frames[number]), stamp_s), 1.0)
+def closed_eyes(pictures: Pictures) -> Eyes:
+    """Return what shows the pictures alone, to policies that look for hands themselves."""
+    def look(number: int, stamp_s: float) -> tuple[HandObservation, float]:
+        picture, scale = pictures(number)
+        return HandObservation(valid=False, stamp_s=stamp_s, image=picture), scale
+
+    return look
+
+
+def remembered(contents: Contents, frames: np.ndarray, pictures: Pictures | None = None) -> Eyes:
+    """Return what tells of the hands that were seen when a bag was recorded.
+
+    Args:
+        contents: Of the bag.
+        frames: Stamps of the frames, shape (f,) [ns].
+        pictures: Shown as well, for policies that look for hands themselves.
+    """
+    def look(number: int, stamp_s: float) -> tuple[HandObservation, float]:
+        observation = contents.hands.observation(int(frames[number]), stamp_s)
+        if pictures is None:
+            return observation, 1.0
+        return replace(observation, image=pictures(number)[0]), 1.0
+
+    return look
 
 
 class Seen:
@@ -160,6 +205,23 @@ class Seen:
             self.points[number] = observation.image_points * scale
             self.thumb_sides[number] = thumb_side_sign(observation.world_points)
         return observation
+
+    def tell(self, number: int, detected: bool, thumb_side: float | None) -> None:
+        """Take a policy's word on a frame, where nobody else looked for hands.
+
+        Args:
+            number: Of the frame.
+            detected: It saw a hand.
+            thumb_side: As in `JointTargets`, None where that is not told.
+        """
+        self.tracked[number] = detected
+        self.thumb_sides[number] = np.nan if thumb_side is None else thumb_side
+
+    def tell_as_recorded(self, contents: Contents) -> None:
+        """Take the word of the policy that was recorded, if it looked for hands itself."""
+        if contents.hands.has_sights:
+            for number, frame_ns in enumerate(self._frames.tolist()):
+                self.tell(number, *contents.hands.sight(frame_ns))
 
     def check(self, contents: Contents) -> None:
         """Refuse a bag in which no hand was seen at all."""

@@ -26,9 +26,16 @@ class RunStatistics:
     Args:
         side: Which arm it is.
         mirror: Whether it mirrors the person.
+        uses_perception: Whether the policy goes by what perception sees; if not, hands are those
+            that `add_sight` tells of.
+
+    Attributes:
+        uses_perception: As given.
+        limit_violations: Of the commander, counted by it.
     """
 
-    def __init__(self, side: Side, mirror: bool) -> None:
+    def __init__(self, side: Side, mirror: bool, uses_perception: bool = True) -> None:
+        self.uses_perception = uses_perception
         self._side = side
         self._mirror = mirror
         self._finished_ns: dict[int, dict[str, int]] = {}
@@ -54,6 +61,19 @@ class RunStatistics:
         if points is not None:
             self._tracked.add(frame_ns)
             self._thumb_sides[frame_ns] = thumb_side_sign(points)
+
+    def add_sight(self, frame_ns: int, detected: bool, thumb_side: float | None) -> None:
+        """Note what a policy that looks for hands itself saw in a frame.
+
+        Args:
+            frame_ns: The frame's stamp [ns].
+            detected: It saw a hand.
+            thumb_side: As in `JointTargets`, None where that is not told.
+        """
+        if detected:
+            self._tracked.add(frame_ns)
+        if thumb_side is not None:
+            self._thumb_sides[frame_ns] = thumb_side
 
     def add_truth(self, frame_ns: int, names: Sequence[str], positions: Sequence[float]) -> None:
         """Note a frame's true pose [rad], in the person's terms."""

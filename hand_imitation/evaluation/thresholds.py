@@ -107,11 +107,12 @@ def check_thresholds(
     checks = []
     for threshold in thresholds:
         policies = document['policies']
-        first, _, rest = threshold.path.partition('.')
-        if first in policies and rest:
-            policies, path = {first: policies[first]}, rest
-        else:
-            path = threshold.path
+        # The longest name that fits: those of checkpoints may hold dots.
+        named = max((n for n in policies if threshold.path.startswith(f'{n}.')), key=len,
+                    default=None)
+        path = threshold.path
+        if named is not None:
+            policies, path = {named: policies[named]}, path.removeprefix(f'{named}.')
         for name, metrics in policies.items():
             value = _looked_up(metrics, path, threshold.path, list(document['policies']))
             checks.append(_check(name, path, value, threshold))

@@ -27,6 +27,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from hand_imitation.arm.description import load_description
 from hand_imitation.environment import DDS_PROFILE_VARIABLES
 from hand_imitation.node_parameters import read_parameters_file
+from hand_imitation.policy import DEFAULT_POLICY
 
 PACKAGE = 'hand_imitation'
 SHARE = Path(get_package_share_directory(PACKAGE))
@@ -45,8 +46,9 @@ def arguments(default_source: str) -> list[DeclareLaunchArgument]:
             description='What to watch: camera number, video, GIF, folder of images, '
                         'topic:/name, or sample, the clip in the package'),
         DeclareLaunchArgument(
-            'policy', default_value='geometric',
-            description='What turns hands into joint angles'),
+            'policy', default_value=DEFAULT_POLICY,
+            description='What turns hands into joint angles: geometric, landmarks, pixels, or the '
+                        'folder of a checkpoint'),
         DeclareLaunchArgument(
             'side', default_value='right', choices=['right', 'left'],
             description='Which arm is driven. Either hand of the person can lead it'),

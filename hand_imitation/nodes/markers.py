@@ -12,6 +12,7 @@ from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.projection import placed_points
 from hand_imitation.human.skeleton import BONES
 from hand_imitation.nodes import topics
+from hand_imitation.policy.sight import Sight, sight_text
 
 _JOINT_COLOUR = ColorRGBA(r=0.95, g=0.35, b=0.15, a=1.0)
 _BONE_COLOUR = ColorRGBA(r=0.15, g=0.75, b=0.45, a=1.0)
@@ -59,6 +60,27 @@ def hand_markers(
         forearm.type, forearm.color = Marker.LINE_LIST, _BONE_COLOUR
         forearm.points = [_point(placed[0] - behind), points[0]]
         forearm.scale.x = 0.004
+    return MarkerArray(markers=[joints, bones, forearm])
+
+
+def sight_markers(sight: Sight, thumb_side: float | None, stamp: Time) -> MarkerArray:
+    """Say what a policy saw that looks for hands itself; there are no landmarks to draw.
+
+    As in `hand_markers`, the text of the points says it, for the figures of a run and for who
+    replays a recording.
+
+    Args:
+        sight: What the policy saw.
+        thumb_side: As in `JointTargets`, None without targets.
+        stamp: The picture's stamp.
+
+    Returns:
+        Markers that delete those of before.
+    """
+    joints, bones = _marker(0, 'joints', stamp), _marker(1, 'bones', stamp)
+    forearm = _marker(2, 'forearm', stamp)
+    joints.action = bones.action = forearm.action = Marker.DELETE
+    joints.text = sight_text(sight, thumb_side)
     return MarkerArray(markers=[joints, bones, forearm])
 
 

@@ -20,11 +20,13 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, TimeReference
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
 
 from hand_imitation.evaluation.run_statistics import RunStatistics
 from hand_imitation.nodes import topics
 from hand_imitation.nodes.camera import ENDED
 from hand_imitation.nodes.messages import to_nanoseconds, without_prefix
+from hand_imitation.policy.sight import read_sight
 
 _NICENESS = 5
 _MAX_ALARMS = 20
@@ -59,6 +61,9 @@ class MonitorNode(Node):
             (DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics),
         ):
             self.create_subscription(kind, topic, callback, topics.deep(topic))
+        if not statistics.uses_perception:
+            self.create_subscription(
+                MarkerArray, topics.MARKERS, self._on_markers, topics.deep(topics.MARKERS))
         self._commander = {
             'stop': self.create_client(Trigger, topics.STOP),
             'resume': self.create_client(Trigger, topics.RESUME)}
@@ -99,6 +104,11 @@ class MonitorNode(Node):
             (p.position.x, p.position.y, p.position.z) for p in message.poses])
         self._statistics.add_landmarks(
             to_nanoseconds(message.header.stamp), points if len(points) else None)
+
+    def _on_markers(self, message: MarkerArray) -> None:
+        told = read_sight(message.markers[0].text) if message.markers else None
+        if told is not None:
+            self._statistics.add_sight(to_nanoseconds(message.markers[0].header.stamp), *told)
 
     def _on_targets(self, message: JointTrajectory) -> None:
         self._statistics.add_estimate(

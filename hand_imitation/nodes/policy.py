@@ -1,4 +1,8 @@
-"""The `policy` node: sees the hand in the newest picture and says where the joints should go."""
+"""The `policy` node: sees the hand in the newest picture and says where the joints should go.
+
+A policy that looks for the hand itself gets the picture alone: then perception does not run, no
+landmarks are told, and the markers say in words what the policy saw.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import threading
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState, TimeReference
@@ -20,7 +25,7 @@ from hand_imitation.human.perception import StreamPerception
 from hand_imitation.human.person import load_person
 from hand_imitation.node_parameters import PolicyParameters
 from hand_imitation.nodes import health, topics
-from hand_imitation.nodes.markers import hand_markers
+from hand_imitation.nodes.markers import hand_markers, sight_markers
 from hand_imitation.nodes.messages import (
     BadMessage,
     landmarks_message,
@@ -32,8 +37,9 @@ from hand_imitation.nodes.messages import (
 )
 from hand_imitation.nodes.ros_parameters import declare
 from hand_imitation.nodes.runtime import main_of
-from hand_imitation.policy import load_policy
-from hand_imitation.policy.base import in_arm_terms
+from hand_imitation.policy import load_policy, policy_name
+from hand_imitation.policy.base import JointTargets, in_arm_terms, sight_of
+from hand_imitation.policy.sight import Sight
 
 _OVERDUE_S = 1.0
 
@@ -53,9 +59,10 @@ class PolicyNode(Node):
         self._table = JointTable.from_urdf(load_description(self._settings.side))
         person = load_person(self._settings.person) if self._settings.person else None
         self._policy = load_policy(self._settings.policy, self._table, parts, person)
-        self._perception = StreamPerception(parts['perception'])
+        self._perception = (
+            StreamPerception(parts['perception']) if self._policy.uses_perception else None)
         self._health = health.Health(self)
-        self._health.set(policy=self._settings.policy)
+        self._health.set(policy=policy_name(self._settings.policy))
         self._health.state(health.OK, 'waiting for pictures')
         self._health.expect(
             _OVERDUE_S, health.WARN, 'no pictures come: does the camera see something?')
@@ -90,7 +97,8 @@ class PolicyNode(Node):
             self._halt = True
             self._news.notify()
         self._thread.join(timeout=5.0)
-        self._perception.close()
+        if self._perception is not None:
+            self._perception.close()
 
     def _on_image(self, message: Image) -> None:
         with self._news:
@@ -133,7 +141,11 @@ class PolicyNode(Node):
     def _process(self, message: Image) -> None:
         """Go from one picture to targets; every picture gets a result."""
         clock, stamp = self.get_clock(), message.header.stamp
-        observation = self._perception.observe(picture_from(message, 'rgb8'), to_seconds(stamp))
+        picture, stamp_s = picture_from(message, 'rgb8'), to_seconds(stamp)
+        if self._perception is not None:
+            observation = self._perception.observe(picture, stamp_s)
+        else:
+            observation = HandObservation(valid=False, stamp_s=stamp_s, image=picture)
         seen = clock.now().to_msg()
         targets = self._policy.act(
             observation, self._joint_positions, to_seconds(clock.now()))
@@ -147,22 +159,37 @@ class PolicyNode(Node):
         self._latency.publish(latency_message('policy', stamp, decided))
         self._landmarks.publish(landmarks_message(
             observation.world_points if observation.valid else None, stamp))
-        if self._markers.get_subscription_count() > 0 and self._camera is not None:
-            self._markers.publish(hand_markers(observation, *self._camera, stamp))
-        self._tell(observation, targets is not None)
+        sight = sight_of(self._policy, observation)
+        if self._markers.get_subscription_count() > 0:
+            self._mark(observation, sight, targets, stamp)
+        self._tell(observation, sight, targets is not None)
 
-    def _tell(self, observation: HandObservation, has_targets: bool) -> None:
+    def _mark(
+        self, observation: HandObservation, sight: Sight, targets: JointTargets | None,
+        stamp: Time,
+    ) -> None:
+        if self._perception is None:
+            self._markers.publish(sight_markers(
+                sight, None if targets is None else targets.thumb_side, stamp))
+        elif self._camera is not None:
+            self._markers.publish(hand_markers(observation, *self._camera, stamp))
+
+    def _tell(self, observation: HandObservation, sight: Sight, has_targets: bool) -> None:
         self._health.tick('pictures')
-        if not observation.valid:
+        if not sight.detected:
             self._health.state(health.WARN, 'no hand seen')
             return
         self._health.tick('hands')
-        self._health.set(
-            side=observation.side, score=f'{observation.score:.2f}',
-            forearm=observation.forearm_source)
+        if sight.side is not None:
+            self._health.set(side=sight.side)
+        if sight.score is not None:
+            self._health.set(score=f'{sight.score:.2f}')
+        if self._perception is not None:
+            self._health.set(forearm=observation.forearm_source)
         if not has_targets:
-            self._health.state(health.WARN, 'another hand: waiting for it to settle')
-        elif observation.forearm_source != 'skin':
+            self._health.state(health.WARN, 'another hand: waiting for it to settle'
+                               if self._perception is not None else 'a hand of unknown pose')
+        elif self._perception is not None and observation.forearm_source != 'skin':
             self._health.state(
                 health.OK, "following; no forearm seen, the palm's tilt drives the elbow")
         else:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
 from hand_imitation.human.person import PersonCalibration
 from hand_imitation.policy.base import Policy
+from hand_imitation.policy.checkpoint import Checkpoint, load_checkpoint
 from hand_imitation.policy.geometric import GeometricPolicy
+from hand_imitation.policy.landmarks import LandmarksPolicy
 
-POLICIES = ('geometric',)
-"""Names of the policies that ship with the package."""
+POLICIES = ('geometric', 'landmarks', 'pixels')
+"""Names of the policies: one of formulas, and two learned ones."""
+DEFAULT_POLICY = 'geometric'
+"""The policy where none is asked for; `config/hand_imitation.yaml` says the same."""
+SHIPPED = Path(__file__).parent / 'checkpoints'
+"""Checkpoints of the learned policies, each in a folder of the policy's name."""
 
 
 def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None = None,
                 person: PersonCalibration | None = None) -> Policy:
-    """Load a policy by its name.
+    """Load a policy by its name, or by the path of a checkpoint.
 
     Args:
-        name: One of `POLICIES`.
+        name: One of `POLICIES`, or else the path of a folder that holds a checkpoint. A folder
+            called like a policy is meant where a slash is in it: './pixels'.
         table: The arm's joints.
         parameters: Parameter dataclasses by policy name, for policies that have any.
         person: Corrections for the person seen, for policies that go by landmarks.
@@ -28,8 +36,63 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
         The policy, ready to act.
 
     Raises:
-        UserError: There is no such policy.
+        UserError: There is no such policy, its checkpoint does not fit, or what it needs is not
+            installed.
     """
+    given = parameters or {}
     if name == 'geometric':
-        return GeometricPolicy(table, (parameters or {}).get('geometric'), person)
-    raise UserError(f"no policy '{name}': choose one of {', '.join(POLICIES)}")
+        return GeometricPolicy(table, given.get('geometric'), person)
+    checkpoint = _checkpoint(name, table)
+    try:
+        if checkpoint.kind == 'landmarks':
+            return LandmarksPolicy(table, checkpoint, given.get('landmarks'), person)
+        # Imported late: it takes PyTorch, which only this policy needs.
+        from hand_imitation.policy.pixels import PixelsPolicy
+
+        return PixelsPolicy(table, checkpoint, given.get('pixels'))
+    except ModuleNotFoundError as error:
+        if error.name != 'torch':
+            raise
+        raise UserError(f"policy '{name}' needs PyTorch, which is not installed: "
+                        "pip install 'hand_imitation[pixels]'") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        # The files are sound, so the layout is of another version or made up.
+        words = ' '.join(str(error).split())[:80]
+        raise UserError(f"checkpoint '{name}' has a layout that this version does not know "
+                        f'({words}): save it again with this version by '
+                        f"'hand-imitation train'") from error
+
+
+def policy_name(name: str) -> str:
+    """Tell what to call a policy in tables and reports.
+
+    Args:
+        name: As for `load_policy`.
+
+    Returns:
+        The name itself, or the name of a checkpoint's folder.
+    """
+    return name if not _is_path(name) else Path(name).expanduser().resolve().name
+
+
+def settled_name(name: str) -> str:
+    """Return a policy's name or the absolute path of its checkpoint, for other processes."""
+    return str(Path(name).expanduser().resolve()) if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    """Tell whether a folder is meant."""
+    return name not in POLICIES and ('/' in name or Path(name).is_dir())
+
+
+def _checkpoint(name: str, table: JointTable) -> Checkpoint:
+    """Load the checkpoint of a name or at a path."""
+    if _is_path(name):
+        return load_checkpoint(Path(name).expanduser(), table)
+    if name not in POLICIES:
+        raise UserError(f"no policy '{name}': choose one of {', '.join(POLICIES)}, or give the "
+                        f'folder of a checkpoint')
+    if not (SHIPPED / name).is_dir():
+        raise UserError(f"this installation holds no checkpoint of '{name}': train one by "
+                        f"'hand-imitation train --policy {name}' and give its folder")
+    return load_checkpoint(SHIPPED / name, table, name)

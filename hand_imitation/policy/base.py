@@ -9,6 +9,7 @@ import numpy as np
 
 from hand_imitation.human.angles import Side
 from hand_imitation.human.observation import HandObservation
+from hand_imitation.policy.sight import Sight
 
 LEANING_JOINTS = ('wrist', 'elbow')
 """Joints whose sign depends on who looks: the person's thumb or the arm's own."""
@@ -42,9 +43,14 @@ class Policy(Protocol):
     Attributes:
         uses_joint_positions: Whether `act` looks at the measured joints; they arrive 100 times
             a second, and one who does not need them is spared that.
+        uses_perception: Whether `act` goes by what perception saw. If not, perception does not
+            run: the observation has `valid` False and holds the picture and its stamp alone. The
+            policy looks for the hand itself, and says what it saw in its attribute `sight`, a
+            `Sight` of the picture that `act` was called with last.
     """
 
     uses_joint_positions: bool
+    uses_perception: bool
 
     def act(
         self, observation: HandObservation, joint_positions: np.ndarray | None, now_s: float,
@@ -62,6 +68,30 @@ class Policy(Protocol):
 
     def reset(self) -> None:
         """Forget the past."""
+
+
+def unseen(observation: HandObservation) -> HandObservation:
+    """Return the picture and stamp of an observation without what was seen in it."""
+    return HandObservation(
+        valid=False, stamp_s=observation.stamp_s, image=observation.image)
+
+
+def sight_of(policy: Policy, observation: HandObservation) -> Sight:
+    """Tell what was seen in the picture that a policy has just acted on.
+
+    Args:
+        policy: The policy.
+        observation: What it was given.
+
+    Returns:
+        What perception saw, or what the policy says it saw itself.
+    """
+    if not policy.uses_perception:
+        sight: Sight = policy.sight  # type: ignore[attr-defined]
+        return sight
+    if not observation.valid:
+        return Sight()
+    return Sight(True, observation.side, observation.score)
 
 
 def lean_sign(thumb_side: float, side: Side, mirror: bool) -> float:

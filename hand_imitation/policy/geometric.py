@@ -25,7 +25,7 @@ from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
 
 _PARENTS = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 """Landmark at the near end of the bone that ends at landmark 1, 2, .. 20."""
-_MAX_LEAN_RAD = np.radians(150.0)
+MAX_LEAN_RAD = np.radians(150.0)
 """Nearer to straight down, left and right are a hair apart and the arm would swing over."""
 
 
@@ -61,6 +61,7 @@ class GeometricPolicy:
     """
 
     uses_joint_positions = False
+    uses_perception = True
 
     def __init__(
         self, table: JointTable, parameters: GeometricParameters | None = None,
@@ -135,7 +136,7 @@ def image_terms(observation: HandObservation, fingers_rad: np.ndarray) -> np.nda
     palm, forearm = palm_direction(observation.world_points), observation.forearm_direction
     wrist = lean_between(forearm, palm) if palm is not None and forearm is not None else np.nan
     elbow = lean_from_vertical(forearm) if forearm is not None else np.nan
-    if abs(elbow) > _MAX_LEAN_RAD:
+    if abs(elbow) > MAX_LEAN_RAD:
         elbow = np.nan
     return np.array([*fingers_rad, wrist, elbow])
 
