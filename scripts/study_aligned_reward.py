@@ -37,13 +37,16 @@ TARGETS_A_PERSON = 8
 FAR_RAD = np.radians(30.0)
 _TRIES_A_JOINT = 10
 _RANDOM_TRIES = 120
-_GRID = 22
+_GRID = 16
 _TIE = 0.95
-"""Poses that score at least this share of the best one's overlap are taken for as good."""
+"""Values at which a finger keeps this share of its best overlap are taken for as good."""
 VIEWS = {'front, to 30': (0, 30), '30 to 60': (30, 60), 'side, 60 to 120': (60, 120),
          'back, from 120': (120, 181)}
 """By the angle between the palm's normal and the direction to the camera [deg]."""
-AMBIGUOUS_DEG = 10.0
+SOURCES = {'labels': 'true landmarks', 'perception': 'perceived landmarks'}
+"""Where the target's regions come from."""
+AMBIGUOUS_DEG = 5.0
+"""Joints that score about as well this far to either side, on average, are ambiguous."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,24 +99,26 @@ def aligned(out: Path, count: int) -> dict[str, Any]:
     table = JointTable.from_urdf(description)
     arm = ArmRegions(Kinematics(description, table))
     random = np.random.default_rng(0)
-    wins = []
-    found: dict[str, list[np.ndarray]] = {'labels': [], 'perception': []}
+    wins: dict[str, list[np.ndarray]] = {source: [] for source in SOURCES}
+    found: dict[str, list[np.ndarray]] = {source: [] for source in SOURCES}
     views, ties = [], []
     with progress_bar('targets') as progress:
         for number, case in enumerate(cases(count)):
-            target = _target(case.labelled)
-            wins.append(_wins(arm, table, target, case.truth_rad, random))
-            best, tie = search(arm, table, target)
             views.append(case.view_deg)
-            ties.append(tie)
-            found['labels'].append(np.degrees(np.abs(best - case.truth_rad)))
-            if case.perceived is None:
-                found['perception'].append(np.full(12, np.nan))
-            else:
-                best, _ = search(arm, table, _target(case.perceived))
-                found['perception'].append(np.degrees(np.abs(best - case.truth_rad)))
+            poses, changed = _wrong_poses(table, case.truth_rad, random)
+            for source, hand in zip(SOURCES, (case.labelled, case.perceived), strict=True):
+                won, best, tie = np.full(13, np.nan), np.full(12, np.nan), np.full(12, np.nan)
+                if hand is not None:
+                    target = _target(hand)
+                    won = _wins(_overlaps(arm, target, poses), changed)
+                    best, tie = search(arm, table, target)
+                wins[source].append(won)
+                found[source].append(np.degrees(np.abs(best - case.truth_rad)))
+                if source == 'labels':
+                    ties.append(tie)
             progress((number + 1) / count)
-    figures = _summary(np.array(wins), {k: np.array(v) for k, v in found.items()},
+    figures = _summary({k: np.array(v) for k, v in wins.items()},
+                       {k: np.array(v) for k, v in found.items()},
                        np.array(views), np.degrees(ties))
     _plot_aligned(figures, out / 'aligned_study.png')
     return figures
@@ -128,19 +133,23 @@ def _overlaps(arm: ArmRegions, target: TargetRegions, poses: np.ndarray) -> np.n
     return rewards.region_overlaps(arm.masks(target, poses), target.masks)
 
 
-def _wins(arm: ArmRegions, table: JointTable, target: TargetRegions, truth: np.ndarray,
-          random: np.random.Generator) -> np.ndarray:
-    """Share of wrong poses that the truth beats: by the joint changed, then random poses.
+def _wrong_poses(table: JointTable, truth: np.ndarray,
+                 random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw poses 30 degrees or more off the truth, in one joint alone or in any.
 
     Returns:
-        Shape (13,); NaN for a joint whose truth is not known.
+        Poses, shape (m, 12), the first one the truth, 0 where that is not known [rad]; and for
+        each the joint changed, -1 for the truth, 12 for poses drawn altogether at random.
     """
     poses, joints = [np.nan_to_num(truth)], [-1]
     for joint in range(12):
-        for _ in range(_TRIES_A_JOINT if np.isfinite(truth[joint]) else 0):
+        # A wrist near its middle cannot be 30 degrees off: it reaches no further.
+        below = max(truth[joint] - FAR_RAD - table.lower_rad[joint], 0.0)
+        above = max(table.upper_rad[joint] - truth[joint] - FAR_RAD, 0.0)
+        for _ in range(_TRIES_A_JOINT if below + above > 0.0 else 0):
+            far = random.uniform(-below, above)
             pose = poses[0].copy()
-            while abs(pose[joint] - truth[joint]) < FAR_RAD:
-                pose[joint] = random.uniform(table.lower_rad[joint], table.upper_rad[joint])
+            pose[joint] = truth[joint] + far + np.copysign(FAR_RAD, far)
             poses.append(pose)
             joints.append(joint)
     while joints.count(12) < _RANDOM_TRIES:
@@ -148,8 +157,17 @@ def _wins(arm: ArmRegions, table: JointTable, target: TargetRegions, truth: np.n
         if np.nanmax(np.abs(pose - truth)) >= FAR_RAD:
             poses.append(pose)
             joints.append(12)
-    score = rewards.aligned(_overlaps(arm, target, np.array(poses)))
-    beaten, changed = score[0] > score, np.array(joints)
+    return np.array(poses), np.array(joints)
+
+
+def _wins(overlaps: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """Share of wrong poses that the truth, the first one, beats: by the joint changed.
+
+    Returns:
+        Shape (13,), the last one for random poses; NaN for a joint whose truth is not known.
+    """
+    score = rewards.aligned(overlaps)
+    beaten = score[0] > score
     return np.array([beaten[changed == joint].mean() if (changed == joint).any() else np.nan
                      for joint in range(13)])
 
@@ -183,17 +201,23 @@ def search(arm: ArmRegions, table: JointTable,
     return best, ties
 
 
-def _summary(wins: np.ndarray, found: dict[str, np.ndarray], views: np.ndarray,
+def _summary(wins: dict[str, np.ndarray], found: dict[str, np.ndarray], views: np.ndarray,
              ties: np.ndarray) -> dict[str, Any]:
     """Put the figures together."""
-    by_joint = np.nanmean(wins, axis=0)
     bins = {name: (views >= low) & (views < high) for name, (low, high) in VIEWS.items()}
-    labels = found['labels']
     figures: dict[str, Any] = {
         'targets': len(views),
-        'truth_beats_one_joint_changed': float(np.nanmean(wins[:, :12])),
-        'truth_beats_random_poses': float(by_joint[12]),
-        'truth_beats_by_joint': dict(zip(JOINTS, by_joint[:12].tolist(), strict=True)),
+        'truth_beats_one_joint_changed': {
+            source: float(np.nanmean(won[:, :12])) for source, won in wins.items()},
+        'truth_beats_random_poses': {
+            source: float(np.nanmean(won[:, 12])) for source, won in wins.items()},
+        'truth_beats_by_joint': {
+            source: dict(zip(JOINTS, np.nanmean(won[:, :12], axis=0).tolist(), strict=True))
+            for source, won in wins.items()},
+        'truth_beats_by_view': {
+            source: {name: float(np.nanmean(won[chosen, :12]))
+                     for name, chosen in bins.items() if chosen.any()}
+            for source, won in wins.items()},
         'perceived': float(np.isfinite(found['perception']).any(axis=1).mean()),
         'views': {name: int(chosen.sum()) for name, chosen in bins.items()},
     }
@@ -205,36 +229,42 @@ def _summary(wins: np.ndarray, found: dict[str, np.ndarray], views: np.ndarray,
     figures['tie_half_range_deg'] = {
         name: dict(zip(JOINTS, np.nanmean(ties[chosen], axis=0).tolist(), strict=True))
         for name, chosen in bins.items() if chosen.any()}
+    figures['optimum_30_deg_off'] = {
+        source: dict(zip(JOINTS, [float((column[np.isfinite(column)] >= 30.0).mean())
+                                  for column in errors.T], strict=True))
+        for source, errors in found.items()}
     figures['ambiguous'] = {
-        name: [joint for i, joint in enumerate(JOINTS)
-               if np.nanmean(labels[chosen, i]) > AMBIGUOUS_DEG]
-        for name, chosen in bins.items() if chosen.any()}
+        name: [joint for joint, half_deg in joints.items() if half_deg > AMBIGUOUS_DEG]
+        for name, joints in figures['tie_half_range_deg'].items()}
     return figures
 
 
 def _plot_aligned(figures: dict[str, Any], path: Path) -> None:
     """Plot the optimum's error by joint and view, and how often the truth wins."""
-    figure = Figure(figsize=(10, 10))
-    axes = figure.subplots(3, 1, sharex=True)
+    figure = Figure(figsize=(10, 12))
+    axes = figure.subplots(4, 1, sharex=True)
     place = np.arange(12)
     views = [name for name in VIEWS if name in figures['tie_half_range_deg']]
     rows = (('optimum_error_deg_labels', 'best pose to truth [deg]\ntrue landmarks'),
+            ('tie_half_range_deg', 'as good within +- [deg]\ntrue landmarks'),
             ('optimum_error_deg_perception', 'best pose to truth [deg]\nperceived landmarks'))
     for axis, (key, words) in zip(axes, rows, strict=False):
         for i, view in enumerate(views):
             values = [figures[key][view][joint] for joint in JOINTS]
             axis.bar(place + 0.2 * i - 0.3, values, 0.2, label=view)
-        axis.axhline(AMBIGUOUS_DEG, color='k', lw=0.8, ls=':')
         axis.set_ylabel(words)
         axis.grid(axis='y', alpha=0.3)
+    axes[1].axhline(AMBIGUOUS_DEG, color='k', lw=0.8, ls=':')
     axes[0].legend(title='palm\'s normal to camera [deg]', ncols=4, fontsize=8)
-    beats = [100.0 * figures['truth_beats_by_joint'][joint] for joint in JOINTS]
-    axes[2].bar(place, beats, 0.6, color='tab:green')
-    axes[2].axhline(95.0, color='k', lw=0.8, ls=':')
-    axes[2].set_ylim(50.0, 101.0)
-    axes[2].set_ylabel('truth beats poses 30 deg or\nmore off in this joint [%]')
-    axes[2].grid(axis='y', alpha=0.3)
-    axes[2].set_xticks(place, [joint.replace('_', '\n') for joint in JOINTS], fontsize=8)
+    for i, (source, colour) in enumerate(zip(SOURCES, ('tab:green', 'tab:olive'), strict=True)):
+        beats = [100.0 * figures['truth_beats_by_joint'][source][joint] for joint in JOINTS]
+        axes[3].bar(place + 0.4 * i - 0.2, beats, 0.4, color=colour, label=SOURCES[source])
+    axes[3].legend(loc='lower left', ncols=2, fontsize=8)
+    axes[3].axhline(95.0, color='k', lw=0.8, ls=':')
+    axes[3].set_ylim(50.0, 101.0)
+    axes[3].set_ylabel('truth beats poses 30 deg or\nmore off in this joint [%]')
+    axes[3].grid(axis='y', alpha=0.3)
+    axes[3].set_xticks(place, [joint.replace('_', '\n') for joint in JOINTS], fontsize=8)
     figure.suptitle(f'The aligned reward on {figures["targets"]} targets of the test split')
     figure.tight_layout()
     figure.savefig(path, dpi=110)

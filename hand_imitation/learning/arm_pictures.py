@@ -19,7 +19,7 @@ from hand_imitation.learning.rasteriser import (
     ArmRasteriser,
 )
 
-RENDERERS = ('fast', 'pybullet')
+RENDERERS = ('fast', 'pybullet', 'none')
 
 
 class ArmPictures(Protocol):
@@ -34,7 +34,8 @@ def make_pictures(renderer: str, world: ArmWorld, description: str, kinematics: 
     """Make a renderer.
 
     Args:
-        renderer: 'fast' or 'pybullet'.
+        renderer: 'fast' or 'pybullet'; 'none' leaves pictures white and masks empty, for
+            learners that look at the target alone.
         world: The arms.
         description: URDF text.
         kinematics: The arm, read from it.
@@ -47,12 +48,26 @@ def make_pictures(renderer: str, world: ArmWorld, description: str, kinematics: 
     Raises:
         UserError: PyBullet's renderer is asked for without its physics.
     """
+    if renderer == 'none':
+        return NoPictures(size)
     rasteriser = ArmRasteriser(description, kinematics, ArmCamera(follows_hand), size)
     if renderer == 'fast':
         return rasteriser
     if not isinstance(world, PyBulletArms):
         raise UserError("renderer 'pybullet' needs physics 'pybullet': choose both, or 'fast'")
     return PyBulletPictures(world, rasteriser)
+
+
+class NoPictures:
+    """No arm to be seen."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+
+    def draw(self, positions_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `ArmRasteriser.draw`."""
+        shape = len(positions_rad), *self._size
+        return np.full((*shape, 3), 255, np.uint8), np.zeros(shape, dtype=bool)
 
 
 class PyBulletPictures:

@@ -46,9 +46,9 @@ class HandImitationEnv(gym.Env[np.ndarray, np.ndarray]):
                 whole pictures are used. check_hand: skip pictures without a hand. finder: finds
                 the hand in a picture; by default by landmarks. controller: 'direct', motors go
                 for the action for 8 physics steps, or 'travel', the arm travels there and
-                arrives. physics: 'pybullet' or 'motors' (see `arm_world.py`). renderer: 'fast'
-                or 'pybullet'. rewards: weights by name. side: which arm. mirror: the arm mirrors
-                the person.
+                arrives. physics: 'pybullet' or 'motors' (see `arm_world.py`). renderer: 'fast',
+                'pybullet' or 'none', which shows no arm. rewards: weights by name. side: which
+                arm. mirror: the arm mirrors the person.
 
         Raises:
             UserError: An option makes no sense, or the feed cannot be opened.

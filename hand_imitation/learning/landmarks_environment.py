@@ -27,11 +27,11 @@ from hand_imitation.learning.arm_geometry import ArmGeometry
 from hand_imitation.learning.pixels_core import checked_rewards, details_of
 from hand_imitation.learning.servo_model import RATE_HZ, ServoModel, ServoRanges
 from hand_imitation.learning.stick_people import People, PerceptionFaults, StickPeople
+from hand_imitation.policy.landmarks_observation import ACTIONS, assembled, observation_sizes
 
 MAX_EPISODE_STEPS = 300
 STEP_S = 1.0 / 30.0
 DEFAULT_REWARDS = {'pose': 1.0, 'smoothness': 0.1}
-ACTIONS = ('absolute', 'residual')
 _TERMS = ('pose', 'fingertips', 'smoothness', 'self_collision')
 _SUBSTEPS = round(RATE_HZ * STEP_S)
 _FAULTS = PerceptionFaults()
@@ -67,8 +67,7 @@ class LandmarksCore:
         self._middle = (self.table.upper_rad + self.table.lower_rad) / 2.0
         self._half = (self.table.upper_rad - self.table.lower_rad) / 2.0
         joints = len(self.table)
-        sizes = {'landmarks': 63, 'estimates': history * joints, 'valid': history,
-                 'joints': history * joints, 'commands': history * joints}
+        sizes = observation_sizes(history, joints)
         ends = np.cumsum(list(sizes.values()))
         self.layout = {name: slice(int(end - size), int(end))
                        for (name, size), end in zip(sizes.items(), ends, strict=True)}
@@ -111,10 +110,9 @@ class LandmarksCore:
 
     def observe(self) -> np.ndarray:
         """What the controllers have: shape (m, observations), float32; see `layout`."""
-        parts = [self._points, self._past['estimates'].reshape(self.count, -1),
-                 self._past_valid, self._past['joints'].reshape(self.count, -1),
-                 self._past['commands'].reshape(self.count, -1)]
-        return np.concatenate(parts, axis=1).clip(-10.0, 10.0).astype(np.float32)
+        past = self._past
+        return assembled(self._points, past['estimates'], self._past_valid, past['joints'],
+                         past['commands'])
 
     def baseline(self) -> np.ndarray:
         """The newest estimate, within the limits: shape (m, n) [rad]."""
@@ -150,8 +148,11 @@ class LandmarksCore:
         self._remember(goals, random)
         positions, truth = self.servos.positions(), self.people.truth()[:, self._order]
         terms = self._terms(positions, truth)
-        details = {'reward_terms': terms, 'joint_positions': positions, 'truth': truth,
-                   'commands': goals}
+        joint_rewards = reward_terms.by_joint(terms, self.weights, {
+            'pose': reward_terms.pose_by_joint(positions, truth),
+            'smoothness': reward_terms.smoothness_by_joint(self._commands)})
+        details = {'reward_terms': terms, 'joint_rewards': joint_rewards,
+                   'joint_positions': positions, 'truth': truth, 'commands': goals}
         return self.observe(), reward_terms.total(terms, self.weights), details
 
     def _look(self, random: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,31 +68,38 @@ for line in sys.stdin:
 """
 
 
-def default_folder() -> Path:
-    """Where the peer's environment is looked for and made."""
-    named = os.environ.get(FOLDER_VARIABLE)
+def default_folder(peer: str = PEER, variable: str = FOLDER_VARIABLE) -> Path:
+    """Where a peer's environment is looked for and made.
+
+    Args:
+        peer: What is installed there, as pip names it.
+        variable: Of the environment, that may name the folder.
+    """
+    named = os.environ.get(variable)
     if named:
         return Path(named)
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    return cache / 'hand_imitation' / 'peers' / PEER.replace('==', '-')
+    return cache / 'hand_imitation' / 'peers' / peer.replace('==', '-')
 
 
-def installed(folder: Path) -> bool:
-    """Tell whether the peer is installed there."""
-    python = _python(folder)
+def installed(folder: Path, requirements: Sequence[str] = REQUIREMENTS) -> bool:
+    """Tell whether a peer, the first of what it requires, is installed there with the rest."""
+    python = python_of(folder)
     if not python.exists():
         return False
-    asked = [str(python), '-c', "from importlib.metadata import version as v; "
-             "print(f'gym-handofjustice=={v(\"gym-handofjustice\")}', v('gym'), v('pybullet'))"]
+    names = [re.split('[=<>]', requirement)[0] for requirement in requirements]
+    asked = [str(python), '-c', 'import sys; from importlib.metadata import version; '
+             'print([version(name) for name in sys.argv[1:]][0])', *names]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return done.stdout.startswith(PEER)
+    return f'{names[0]}=={done.stdout.strip()}' == requirements[0]
 
 
-def install(folder: Path) -> None:
-    """Make an environment and install the peer in it; takes a minute.
+def install(folder: Path, requirements: Sequence[str] = REQUIREMENTS) -> None:
+    """Make an environment and install a peer in it; takes a minute.
 
     Args:
         folder: For the environment; made if it does not exist.
+        requirements: What pip is given, the peer first.
 
     Raises:
         UserError: It cannot be installed.
@@ -98,7 +107,7 @@ def install(folder: Path) -> None:
     try:
         venv.create(folder, with_pip=True)
         done = subprocess.run(
-            [str(_python(folder)), '-m', 'pip', 'install', '--quiet', *REQUIREMENTS],
+            [str(python_of(folder)), '-m', 'pip', 'install', '--quiet', *requirements],
             capture_output=True, text=True, check=False, timeout=_INSTALL_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"the peer cannot be installed in '{folder}' ({error}): give another "
@@ -122,7 +131,7 @@ class Peer:
             UserError: It does not start.
         """
         self._process = subprocess.Popen(
-            [str(_python(folder)), '-c', _SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [str(python_of(folder)), '-c', _SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True)
         try:
             self.seconds(1)
@@ -178,5 +187,6 @@ class Peer:
         return json.loads(line)
 
 
-def _python(folder: Path) -> Path:
+def python_of(folder: Path) -> Path:
+    """Give the interpreter of an environment."""
     return folder / ('Scripts/python.exe' if sys.platform == 'win32' else 'bin/python')

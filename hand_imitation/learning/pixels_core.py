@@ -80,6 +80,9 @@ class PixelsCore:
         _one_of('mod', mod, _MODES)
         _one_of('controller', controller, CONTROLLERS)
         _one_of('renderer', renderer, RENDERERS)
+        if renderer == 'none' and (self.epsilon >= 0.0 or 'original' in self.weights):
+            raise UserError("renderer 'none' shows no arm to compare: give epsilon=None and other "
+                            "rewards than 'original', or choose 'fast'")
         if preprocess is not None and not callable(preprocess):
             raise UserError('preprocess must be a function that makes a mask of a picture')
         self.crop, self.check_hand, self.mirror, self.side = crop, check_hand, mirror, side
@@ -162,6 +165,9 @@ class PixelsCore:
         terms = self._terms(mismatch, positions)
         details = {
             'reward_terms': terms,
+            'joint_rewards': reward_terms.by_joint(terms, self.weights, {
+                'pose': reward_terms.pose_by_joint(positions, self.truths()),
+                'smoothness': reward_terms.smoothness_by_joint(self.commands)}),
             'mismatched_pixels': -mismatch.astype(int),
             'hand_present': np.array([target.hand_present for target in self.targets]),
             'joint_positions': positions,
@@ -191,17 +197,18 @@ class PixelsCore:
         compute: dict[str, Callable[[], np.ndarray]] = {
             'original': lambda: mismatch,
             'aligned': lambda: self._aligned(positions),
-            'pose': lambda: reward_terms.pose(positions, self._truths()),
+            'pose': lambda: reward_terms.pose(positions, self.truths()),
             'fingertips': lambda: reward_terms.fingertips(
                 self.geometry.fingertips(positions),
-                self.geometry.fingertips(np.nan_to_num(self._truths()))),
+                self.geometry.fingertips(np.nan_to_num(self.truths()))),
             'smoothness': lambda: reward_terms.smoothness(self.commands),
             'self_collision': lambda: reward_terms.self_collision(
                 *self.geometry.capsules(positions), self.geometry.radii_m, self.geometry.pairs),
         }
         return {name: compute[name]() for name in self.weights}
 
-    def _truths(self) -> np.ndarray:
+    def truths(self) -> np.ndarray:
+        """True poses of the targets, in the arm's terms: shape (m, n), NaN where unknown [rad]."""
         return np.array([target.true_rad for target in self.targets])
 
     def _aligned(self, positions: np.ndarray) -> np.ndarray:

@@ -146,6 +146,52 @@ def total(terms: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.n
     return np.sum(weighted, axis=0)
 
 
+def by_joint(terms: Mapping[str, np.ndarray], weights: Mapping[str, float],
+             parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Split the reward by joint, so that each joint can be told what it did itself.
+
+    Args:
+        terms: As in `total`.
+        weights: As in `total`.
+        parts: For terms that are sums over joints, their parts, shape (m, n), whose mean over
+            joints is the term; every other term counts the same for each joint.
+
+    Returns:
+        Shape (m, n); its mean over joints is the reward.
+    """
+    split = [weight * parts.get(name, terms[name][:, np.newaxis])
+             for name, weight in weights.items()]
+    return np.sum(np.broadcast_arrays(*split), axis=0)
+
+
+def pose_by_joint(positions_rad: np.ndarray, true_rad: np.ndarray) -> np.ndarray:
+    """Split `pose` by joint.
+
+    Args:
+        positions_rad: As in `pose`.
+        true_rad: As in `pose`.
+
+    Returns:
+        Shape (m, n) [rad], negative, 0 where the truth is not known; the mean is `pose`.
+    """
+    errors = np.abs(positions_rad - true_rad)
+    known = np.isfinite(errors)
+    share = errors.shape[-1] / np.maximum(known.sum(axis=-1, keepdims=True), 1)
+    return -np.where(known, errors, 0.0) * share
+
+
+def smoothness_by_joint(commands_rad: np.ndarray) -> np.ndarray:
+    """Split `smoothness` by joint.
+
+    Args:
+        commands_rad: As in `smoothness`.
+
+    Returns:
+        Shape (m, n) [rad^2], negative; the mean is `smoothness`.
+    """
+    return -(commands_rad[:, 2] - 2.0 * commands_rad[:, 1] + commands_rad[:, 0]) ** 2
+
+
 def _segment_distance(start1: np.ndarray, end1: np.ndarray, start2: np.ndarray,
                       end2: np.ndarray) -> np.ndarray:
     """Distance between segments (Ericson, Real-Time Collision Detection, 5.1.9).

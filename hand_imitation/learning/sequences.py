@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,10 +79,21 @@ def make_motion(
     return stacked(rows)
 
 
-def _sequence(
+def film(
     split: Split, seed: int, sequence: int, frames: int, wait: Callable[[], None],
-) -> list[dict[str, Any]]:
-    """Film one person."""
+) -> Iterator[Shot]:
+    """Film one person.
+
+    Args:
+        split: Of the data.
+        seed: Of the data.
+        sequence: Which one of the split.
+        frames: How many, at most `SEQUENCE_FRAMES`.
+        wait: Called before each frame; returns when work may go on.
+
+    Yields:
+        The frames, `RATE_HZ` to the second.
+    """
     who = _PEOPLE_FROM + sequence
     random = picture_random(split, who, seed)
     held_out = draw_held_out(split, random)
@@ -93,9 +104,7 @@ def _sequence(
     light = draw_light(random, 'light' in held_out)
     background_name, background = draw_background(random, _FRAME_PX, 'background' in held_out)
     camera = int(random.integers(2 ** 31))
-    perception = StreamPerception()
-    rows = []
-    for frame, moment in enumerate(moments):
+    for moment in moments:
         wait()
         mesh = pose_skin(model, moment.rotations, moment.offsets, side)
         layer = draw(mesh, model, crop, light)
@@ -104,14 +113,23 @@ def _sequence(
         noise = random.normal(0.0, _FRESH_NOISE, picture.shape)
         picture = np.clip(picture + noise, 0.0, 255.0).astype(np.uint8)
         angles = true_angles(moment.joints, side)
-        shot = Shot(picture, moment.joints, crop.project(moment.joints[:21]), angles,
-                    tellable(moment.joints, angles, crop), side, moment.family, moment.yaw_rad,
-                    background_name, held_out)
-        observation = perception.observe(picture, frame / RATE_HZ)
+        yield Shot(picture, moment.joints, crop.project(moment.joints[:21]), angles,
+                   tellable(moment.joints, angles, crop), side, moment.family, moment.yaw_rad,
+                   background_name, held_out)
+
+
+def _sequence(
+    split: Split, seed: int, sequence: int, frames: int, wait: Callable[[], None],
+) -> list[dict[str, Any]]:
+    """Film one person, and let perception follow."""
+    perception = StreamPerception()
+    rows = []
+    for frame, shot in enumerate(film(split, seed, sequence, frames, wait)):
+        observation = perception.observe(shot.picture, frame / RATE_HZ)
         rows.append({
             **seen_row(observation),
             **truth_row(sequence * SEQUENCE_FRAMES + frame, shot),
-            'person': np.int32(who), 'sequence': np.int32(sequence),
+            'person': np.int32(_PEOPLE_FROM + sequence), 'sequence': np.int32(sequence),
             'time_s': np.float32(frame / RATE_HZ), 'seen_settled': observation.settled,
         })
     perception.close()

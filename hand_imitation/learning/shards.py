@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def make_pixels(
         Arrays with one row a picture, see `docs/dataset.md`.
     """
     rows = []
-    for number, shot in _shots(split, seed, numbers, size_px, wait, frames=False):
+    for number, shot in shots(split, seed, numbers, size_px, wait, frames=False):
         rows.append({'picture': shot.picture, **truth_row(number, shot)})
     return stacked(rows)
 
@@ -64,17 +64,29 @@ def make_landmarks(
     """
     perception = StillPerception()
     rows = []
-    for number, shot in _shots(split, seed, numbers, FRAME_PX, wait, frames=True):
+    for number, shot in shots(split, seed, numbers, FRAME_PX, wait, frames=True):
         rows.append({**seen_row(perception.observe(shot.picture)), **truth_row(number, shot)})
     perception.close()
     return stacked(rows)
 
 
-def _shots(
-    split: Split, seed: int, numbers: range, size_px: int, wait: Callable[[], None],
+def shots(
+    split: Split, seed: int, numbers: Iterable[int], size_px: int, wait: Callable[[], None],
     *, frames: bool,
 ) -> Iterator[tuple[int, Shot]]:
-    """Yield the number and the picture, person after person."""
+    """Take the pictures of a data set, person after person.
+
+    Args:
+        split: Of the data.
+        seed: Of the data.
+        numbers: Which pictures of the split.
+        size_px: Side of the pictures.
+        wait: Called before each picture; returns when work may go on.
+        frames: Whole hands with forearms, which perception looks at; else crops of hands.
+
+    Yields:
+        The number and the picture.
+    """
     model, who = None, -1
     for number in numbers:
         wait()
