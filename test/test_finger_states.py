@@ -1,13 +1,11 @@
 """The score of finger states, on made-up hands and on the real photographs."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
-from shared_data import ROOT, real_hands
+from shared_data import real_hands
 
+from hand_imitation.arm.description import load_description
+from hand_imitation.arm.joint_table import JointTable
+from hand_imitation.cli.predict import predict_file
 from hand_imitation.errors import UserError
 from hand_imitation.evaluation.finger_states import (
     FOUR_FINGERS,
@@ -16,8 +14,10 @@ from hand_imitation.evaluation.finger_states import (
     read_labels,
     score,
 )
+from hand_imitation.evaluation.photographs import look, score_photographs
+from hand_imitation.human.perception import StillPerception
+from hand_imitation.policy.geometric import GeometricPolicy
 
-SCRIPT = ROOT / 'scripts' / 'score_sign_digits.py'
 HEADER = 'file,digit,thumb,index,middle,ring,little\n'
 
 
@@ -124,23 +124,19 @@ def test_bad_labels_are_refused_in_one_line(tmp_path, content):
     assert '\n' not in str(caught.value)
 
 
-def run_script(*arguments):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=300,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)})
-
-
-def test_script_refuses_a_folder_without_labels(tmp_path):
-    done = run_script(str(tmp_path))
-    assert done.returncode == 2 and done.stdout == ''
-    assert done.stderr.startswith('error: ') and len(done.stderr.splitlines()) == 1
-
-
 def test_real_photographs():
-    """All 600 of them, through the very code of `predict`."""
-    done = run_script(str(real_hands('sign_digits')), '--json')
-    assert done.returncode == 0, done.stderr
-    people = json.loads(done.stdout)['people']
+    """All 600 of them; what `predict` prints for a photograph is what is scored."""
+    folder, table = real_hands('sign_digits'), JointTable.from_urdf(load_description())
+    photographs = look(folder)
+    policy = GeometricPolicy(table)
+    people = score_photographs(photographs, policy)['people']
     assert people['all']['images'] == 600
     assert people['all']['fingers_right'] >= 0.985
     assert people['030-059']['fingers_right'] >= 0.985
+    perception = StillPerception()
+    for row in (0, 300, 599):
+        printed = predict_file(folder / photographs.labels[row].file, perception, policy)
+        policy.reset()
+        scored = policy.act(photographs.seen[row], None, 0.0).as_dict()
+        assert printed['joints'] == {name: round(value, 4) for name, value in scored.items()}
+    perception.close()

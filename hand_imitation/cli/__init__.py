@@ -48,11 +48,13 @@ def _app() -> typer.Typer:
         from hand_imitation.cli.bench import app as bench
         from hand_imitation.cli.calibrate import app as calibrate
         from hand_imitation.cli.dataset import dataset
+        from hand_imitation.cli.evaluate import evaluate
         from hand_imitation.cli.hardware import hardware
         from hand_imitation.cli.predict import predict
         from hand_imitation.cli.record import record
         from hand_imitation.cli.replay import replay
         from hand_imitation.cli.sim import sim
+        from hand_imitation.cli.train import train
     except ImportError as error:
         if sys.argv[1:2] not in (['doctor'], ['emulate']):
             raise UserError(
@@ -64,6 +66,8 @@ def _app() -> typer.Typer:
     app.command('record')(record)
     app.command('replay')(replay)
     app.command('dataset')(dataset)
+    app.command('evaluate')(evaluate)
+    app.command('train')(train)
     app.add_typer(calibrate, name='calibrate')
     app.add_typer(bench, name='bench')
     return app
