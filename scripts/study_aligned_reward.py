@@ -255,7 +255,8 @@ def _plot_aligned(figures: dict[str, Any], path: Path) -> None:
         axis.set_ylabel(words)
         axis.grid(axis='y', alpha=0.3)
     axes[1].axhline(AMBIGUOUS_DEG, color='k', lw=0.8, ls=':')
-    axes[0].legend(title='palm\'s normal to camera [deg]', ncols=4, fontsize=8)
+    axes[0].legend(title="palm's normal to the direction of the camera [deg]", ncols=4, fontsize=8,
+                   title_fontsize=8, loc='lower center', bbox_to_anchor=(0.5, 1.0))
     for i, (source, colour) in enumerate(zip(SOURCES, ('tab:green', 'tab:olive'), strict=True)):
         beats = [100.0 * figures['truth_beats_by_joint'][source][joint] for joint in JOINTS]
         axes[3].bar(place + 0.4 * i - 0.2, beats, 0.4, color=colour, label=SOURCES[source])

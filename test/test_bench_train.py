@@ -12,7 +12,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from hand_imitation.cli.bench import app  # noqa: E402
 from hand_imitation.errors import UserError  # noqa: E402
-from hand_imitation.learning import bench_tasks, yardsticks  # noqa: E402
+from hand_imitation.learning import bench_tasks, bench_training, yardsticks  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,7 @@ def short_search(monkeypatch):
     monkeypatch.setattr(yardsticks, 'CEILING_EVALUATIONS', 40)
     monkeypatch.setattr(yardsticks, 'CEILING_RESTARTS', 1)
     monkeypatch.setattr(bench_tasks, 'TRAINING_TARGETS', 16)
+    monkeypatch.setattr(bench_training, 'POINTS', 2)
 
 
 def _run(*arguments):
@@ -28,7 +29,7 @@ def _run(*arguments):
 
 
 def test_learning_shows_within_seconds(tmp_path):
-    done = _run('--minutes', '0.07', '--seeds', '2', '--algo', 'ppo', '--searched', '2',
+    done = _run('--minutes', '0.05', '--seeds', '2', '--algo', 'ppo', '--searched', '2',
                 '--out', str(tmp_path), '--json')
     assert done.exit_code == 0
     document = json.loads(done.stdout)

@@ -254,17 +254,17 @@ def test_a_learned_policy_is_taken_apart(tmp_path, monkeypatch, capsys):
     document = evaluate(EvaluationOptions(
         ('geometric', 'landmarks'), tmp_path, tmp_path, ('moving',)), task)
     found = document['moving']
-    assert 'landmarks, no RL' in found['parts']['landmarks']
+    assert 'landmarks, classic' in found['parts']['landmarks']
     assert set(found['parts']['landmarks']) <= set(found['rows'])
     tried = found['predictors']['landmarks']
     assert len(tried) == 3
     errors = [row['validation_error_deg'] for row in tried]
     assert errors == sorted(errors)
-    assert found['rows']['landmarks, no RL']['error_deg'] == tried[0]['error_deg']
+    assert found['rows']['landmarks, classic']['error_deg'] == tried[0]['error_deg']
     pairs = {(pair['policy'], pair['against']) for pair in found['comparisons']}
-    assert {('landmarks', 'geometric'), ('landmarks', 'landmarks, no RL')} <= pairs
+    assert {('landmarks', 'geometric'), ('landmarks', 'landmarks, classic')} <= pairs
     print_tables(document)
-    assert 'landmarks, no RL' in capsys.readouterr().out
+    assert 'landmarks, classic' in capsys.readouterr().out
 
 
 def test_what_is_missing_is_said_with_the_command_that_makes_it(tmp_path):

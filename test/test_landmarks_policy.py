@@ -147,6 +147,7 @@ def test_a_single_picture_gives_the_estimate_alone():
     for seed in range(3):
         seen = hand(np.random.default_rng(seed))
         led.reset()
+        alone.reset()
         first, expected = led.act(seen, None, 0.0), alone.act(seen, None, 0.0)
         np.testing.assert_allclose(first.positions_rad, expected.positions_rad)
 

@@ -173,6 +173,16 @@ def test_a_link_to_the_newest_checkpoint_is_called_what_it_leads_to(checkpoint):
     assert policy_name(str(link)) == 'run.7'
 
 
+def test_by_the_folder_of_a_run(checkpoint, tmp_path):
+    """Training leaves the checkpoint in a folder called 'checkpoint'; the run has the name."""
+    run = tmp_path / 'runs' / 'wide'
+    run.mkdir(parents=True)
+    checkpoint.rename(run / 'checkpoint')
+    for name in (str(run), str(run / 'checkpoint')):
+        assert isinstance(load_policy(name, TABLE), LookingPolicy)
+        assert policy_name(name) == 'wide' and settled_name(name) == str(run / 'checkpoint')
+
+
 @pytest.mark.parametrize('layout', [
     {}, {'estimate': None}, {'estimate': {'version': 1}}, {'estimate': [1, 2]},
     {'estimate': {'version': 1, 'inputs': 148, 'outputs': 13, 'hidden': 'many'}},

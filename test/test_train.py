@@ -112,7 +112,8 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, algo):
     assert values['steps'] == first['steps'] and values['updates'] > 0
     assert any('exp_avg' in name or 'square_avg' in name for name in arrays)
     if algo == 'sac':
-        assert len(arrays['replay.observations']) == first['steps'] // 16
+        # One try on each observation.
+        assert len(arrays['replay.observations']) == first['steps']
     shutil.copytree(begun, twin)
     again = [train(options(folder, algo, resume=True)) for folder in (begun, twin)]
     assert not again[0]['interrupted'] and again[0]['steps'] >= 1024

@@ -63,9 +63,10 @@ def parts_of(name: str, table: JointTable) -> dict[str, Policy]:
         table: The arm's joints.
 
     Returns:
-        'estimate': its estimate alone, not smoothed, so that a predictor gets all there is; and
-        'RL only', its controller behind the formulas of the geometric policy, where it has one.
-        Nothing for policies of another kind.
+        'estimate': its estimate alone, not smoothed, so that a classic predictor gets all there
+        is. Where it has a controller learned by reinforcement: 'no RL', the policy without it, and
+        'RL only', the controller behind the formulas of the geometric policy. Nothing for
+        policies of another kind.
     """
     folder = SHIPPED / name if name in POLICIES else Path(name).expanduser()
     if name == 'geometric':
@@ -81,6 +82,8 @@ def parts_of(name: str, table: JointTable) -> dict[str, Policy]:
         raw = LandmarksParameters(use_controller=False, smooth=False)
         parts['estimate'] = LandmarksPolicy(table, checkpoint, raw)
     if 'controller' in checkpoint.layout:
-        alone = {key: value for key, value in checkpoint.layout.items() if key != 'estimate'}
-        parts['RL only'] = LandmarksPolicy(table, replace(checkpoint, layout=alone))
+        for part, lacking in (('no RL', {'controller'}), ('RL only', {'estimate', 'predictor'})):
+            layout = {key: value for key, value in checkpoint.layout.items()
+                      if key not in lacking}
+            parts[part] = LandmarksPolicy(table, replace(checkpoint, layout=layout))
     return parts

@@ -150,24 +150,24 @@ def _taken_apart(
     """
     parts: dict[str, list[str]] = {}
     predictors: dict[str, Any] = {}
-    comparisons = []
+    comparisons: list[dict[str, Any]] = []
     for called, asked in zip(policies, options.policies or policies, strict=True):
         found = parts_of(asked, moving.table)
         new: dict[str, Tracked] = {}
-        if 'RL only' in found:
-            with task(f'moving people: {called}, RL only') as progress:
-                new[f'{called}, RL only'] = moving.follow(found['RL only'], progress)
+        for part in ('no RL', 'RL only'):
+            if part in found:
+                with task(f'moving people: {called}, {part}') as progress:
+                    new[f'{called}, {part}'] = moving.follow(found[part], progress)
         if 'estimate' in found:
-            with task(f'moving people: {called}, no RL') as progress:
+            with task(f'moving people: {called}, classic predictors') as progress:
                 tuned = moving.predicted(found['estimate'], progress)
             predictors[called] = [
                 {**best.document(), **moving_scores.tracking_figures(behind)}
                 for behind, best in tuned.values()]
             if tuned:
-                name = f'{called}, no RL'
-                new[name] = next(iter(tuned.values()))[0]
-                comparisons.append(moving_scores.comparison(
-                    called, tracked[called], name, new[name]))
+                new[f'{called}, classic'] = next(iter(tuned.values()))[0]
+        comparisons += [moving_scores.comparison(called, tracked[called], name, behind)
+                        for name, behind in new.items()]
         if new:
             parts[called] = list(new)
         tracked.update(new)

@@ -53,7 +53,7 @@ EPISODE_STEPS = {'landmarks': 20, 'pixels': 1}
 PIXELS_DATA = {'train': Path('pixels/train'), 'test': Path('pixels/test')}
 _POSE = {'pose': 1.0}
 _TRAINING_SEED = 1_000_000
-_TRIES = 4
+_TRIES = 8
 """Poses tried on each picture."""
 _SIZE = (56, 56)
 _FIELDS = ('picture', 'angles_rad', 'valid', 'points_px', 'joints_m', 'right')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import platform
 import tempfile
 import time
@@ -150,7 +151,8 @@ def _supervised(subject: Subject, options: TrainOptions) -> list[dict[str, float
     rate = float(settings['learning_rate'])
     optimizer = th.optim.Adam(policy.parameters(), lr=rate)
     assert options.minutes is not None
-    started, points, seen, share = options.clock(), [], 0, 0.0
+    points: list[Any] = []
+    started, seen, share = options.clock(), 0, 0.0
     try:
         while share < 1.0:
             pictures = th.as_tensor(stage.begin())
@@ -216,7 +218,7 @@ def document_of(environments: dict[str, dict[str, Any]], budget: Budget) -> dict
         'ours': min(trials), 'peer': PEER_G, 'ratio': None, 'unit': 'G, the worst of all runs',
         'peer_is': 'as published, 20 M steps in 36 days; a ratio to 0 says nothing',
         **environments, 'minutes': budget.minutes, 'steps': budget.steps,
-        'hardware': f'1 thread of {platform.processor() or platform.machine()}',
+        'hardware': f'1 thread; {os.cpu_count()} cores, {platform.machine()}, no GPU used',
         'versions': versions()}
 
 

@@ -63,7 +63,7 @@ def composed_hands(arrays: Mapping[str, np.ndarray], estimates_rad: np.ndarray, 
              for _ in range(count)]
     poses, wrong = (np.stack(parts) for parts in zip(*walks, strict=True))
     estimates = np.clip(poses + wrong + _noise(poses.shape, random), 0.0, np.pi / 2.0)
-    missed = _missed(poses.shape[:2], random)
+    missed = _missed(count, random)
     estimates[missed] = np.nan
     return Hands(estimates, poses)
 
@@ -100,11 +100,11 @@ def _walk(rows: np.ndarray, yaw_rad: np.ndarray, truth: np.ndarray, errors: np.n
     return pose, error
 
 
-def _missed(shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+def _missed(count: int, random: np.random.Generator) -> np.ndarray:
     """Draw in which pictures no hand is seen, in runs of up to 5: shape (count, frames), bool."""
-    missed = random.random(shape) < _MISSED
+    missed = random.random((count, SEQUENCE_FRAMES)) < _MISSED
     for _ in range(4):
-        missed[:, 1:] |= missed[:, :-1] & (random.random((shape[0], shape[1] - 1)) < 0.6)
+        missed[:, 1:] |= missed[:, :-1] & (random.random(missed[:, 1:].shape) < 0.6)
     missed[:, 0] = False
     return missed
 
@@ -112,11 +112,11 @@ def _missed(shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
 def _noise(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
     """What comes and goes: wandering, and shaking that has good and bad moments [rad]."""
     count, frames, joints = shape
-    raw, wander = np.zeros((count, joints)), np.zeros((count, joints))
+    raw: np.ndarray = np.zeros((count, joints))
+    wander, trouble = raw.copy(), raw[:, :1].copy()
     noise = np.empty(shape)
     far = random.uniform(*_WANDER_RAD, (count, 1))
     person = _SHAKE_RAD * np.exp(0.45 * random.normal(size=(count, 1)))
-    trouble = np.zeros((count, 1))
     for frame in range(frames):
         raw = 0.85 * raw + 0.53 * far * random.normal(size=raw.shape)
         wander = 0.6 * wander + 0.4 * raw

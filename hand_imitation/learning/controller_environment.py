@@ -32,7 +32,7 @@ from hand_imitation.policy.landmarks_controller import (
 
 EPISODE_STEPS = 60
 RESIDUAL_RAD = 0.5
-JERK_WEIGHT = 1e-9
+JERK_WEIGHT = 2e-9
 """Of the mean squared jerk [(rad/s^3)^2], against radians of error."""
 _JERK_HZ = 120.0
 _JOINTS = len(HAND_JOINTS)
@@ -81,7 +81,7 @@ class Following:
         self._loop = ArmLoop(count, table, 1.0 / RATE_HZ, servos=servos)
         self._sequence, self.picture = np.zeros(count, int), np.zeros(count, int)
         self._measures = np.ones(count, dtype=bool)
-        self._tail = np.zeros((3, count, _JOINTS))
+        self._tail: np.ndarray = np.zeros((3, count, _JOINTS))
         self.measured: np.ndarray = np.zeros((count, _JOINTS))
 
     def begin(self, which: np.ndarray, sequences: np.ndarray, pictures: np.ndarray,
@@ -203,7 +203,7 @@ class ControllerVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._residual_rad, self._jerk_weight = residual_rad, jerk_weight
         self._max_steps = max_episode_steps
-        self._elapsed = np.zeros(num_arms, dtype=int)
+        self._elapsed: np.ndarray = np.zeros(num_arms, dtype=int)
         seen = np.isfinite(hands.estimates_rad).all(axis=2)
         # Where an episode may begin: on a picture with an estimate, early enough to last.
         self._starts = np.argwhere(seen[:, :pictures - max_episode_steps - _AHEAD])

@@ -29,11 +29,12 @@ class CommanderModel:
         self._parameters = parameters
         self._max_velocity = parameters.velocity_scale * table.max_velocity_rad_s
         shape = count, len(table)
-        self.commands = np.zeros(shape)
-        self._velocity = np.zeros(shape)
-        self._goal = np.zeros(shape)
-        self._goal_s, self._engaged_s = np.full(shape, -np.inf), np.full(shape, -np.inf)
-        self._pending = np.full(shape, np.nan)
+        self.commands: np.ndarray = np.zeros(shape)
+        self._velocity: np.ndarray = np.zeros(shape)
+        self._goal: np.ndarray = np.zeros(shape)
+        self._goal_s: np.ndarray = np.full(shape, -np.inf)
+        self._engaged_s: np.ndarray = np.full(shape, -np.inf)
+        self._pending: np.ndarray = np.full(shape, np.nan)
         self._now_s = 0.0
 
     def reset(self, which: np.ndarray, positions_rad: np.ndarray) -> None:
@@ -127,7 +128,7 @@ class ArmLoop:
         self._ticks = int(latency_s / self._tick_s + 1e-6) + 1
         self._steps = int(latency_s * RATE_HZ + 1e-6)
         self._commander.step(None, latency_s)
-        self.trace = np.zeros((1, count, len(table)))
+        self.trace: np.ndarray = np.zeros((1, count, len(table)))
 
     def reset(self, which: np.ndarray, positions_rad: np.ndarray,
               random: np.random.Generator) -> None:

@@ -9,6 +9,7 @@ no-regret online learning", AISTATS 2011).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,12 @@ def recorded_hands(arrays: Arrays, checkpoint: Checkpoint) -> Hands:
     from hand_imitation.learning.sequences import SEQUENCE_FRAMES
 
     said = said_of(arrays, checkpoint)
-    said[~arrays['seen_settled']] = np.nan
+    said[np.logical_not(arrays['seen_settled'])] = np.nan
     whole = len(said) // SEQUENCE_FRAMES
     shape = whole, SEQUENCE_FRAMES, said.shape[1]
     estimates = said[:whole * SEQUENCE_FRAMES].reshape(shape)
     truth = arrays['angles_rad'][:whole * SEQUENCE_FRAMES, :said.shape[1]].reshape(shape)
-    seen = np.isfinite(estimates).all(axis=2)
+    seen = np.asarray(np.isfinite(estimates).all(axis=2))
     good = (seen.mean(axis=1) >= 0.8) & seen[:, 0]
     return Hands(estimates[good], truth[good].astype(float))
 
@@ -80,7 +81,7 @@ def said_of(arrays: Arrays, checkpoint: Checkpoint) -> np.ndarray:
         arrays['seen_right'], arrays['seen_score'], arrays['seen_forearm'].astype(float),
         arrays['seen_forearm_source'] == 'skin'))[:, :10].astype(float)
     found = np.clip(found, 0.0, np.radians(89.0))
-    found[~arrays['detected']] = np.nan
+    found[np.logical_not(arrays['detected'])] = np.nan
     return found
 
 
@@ -122,7 +123,7 @@ def learn_predictor(
             network.mean.copy_(torch.from_numpy(inputs.mean(axis=0)))
             network.scale.copy_(torch.from_numpy(1.0 / (inputs.std(axis=0) + 1e-2)))
         done = _teach(network, torch.from_numpy(inputs), torch.from_numpy(wanted), done,
-                      lambda seen, before=number: ROUNDS * share(seen) - before, stop)
+                      partial(_of_round, share, number), stop)
         progress(min(share(done), 1.0))
     network.eval()
     return mlp_tensors(network, 'predictor')
@@ -148,6 +149,11 @@ def _examples(hands: Hands, table: JointTable, predict: Callable[[np.ndarray], n
             goals = newest + predict(seen.reshape(-1, CONTROLLER_INPUTS)).reshape(count, -1)
         following.step(goals, random)
     return np.concatenate(inputs), np.concatenate(wanted)
+
+
+def _of_round(share: Callable[[int], float], number: int, done: int) -> float:
+    """Tell the share of a round's budget that is used up."""
+    return ROUNDS * share(done) - number
 
 
 def _teach(network: Any, inputs: Any, wanted: Any, done: int, share: Callable[[int], float],

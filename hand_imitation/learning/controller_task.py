@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from hand_imitation.learning.learners import Normalised
 from hand_imitation.learning.rollouts import Stage
 from hand_imitation.learning.tasks import Exported, Task, data_folder
 from hand_imitation.learning.train_options import TrainOptions
+from hand_imitation.policy import POLICIES, SHIPPED
 from hand_imitation.policy.checkpoint import Checkpoint, load_checkpoint
 from hand_imitation.policy.landmarks_controller import (
     CONTROLLER_VERSION,
@@ -53,7 +55,10 @@ def controller_task(options: TrainOptions) -> Task:
     if options.estimate is None or options.data is None:
         raise UserError('a controller is learned for an estimate, on data: give --estimate and '
                         '--data')
-    estimate = load_checkpoint(options.estimate, _table(), 'landmarks')
+    shipped = SHIPPED / options.estimate
+    estimate = load_checkpoint(
+        shipped if options.estimate in POLICIES else Path(options.estimate).expanduser(),
+        _table(), 'landmarks')
     if 'estimate' not in estimate.layout:
         raise UserError(f"checkpoint '{options.estimate}' holds no estimate: train one by "
                         "'hand-imitation train --policy landmarks --algo supervised'")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _COLOURS = {'ppo': 'tab:blue', 'sac': 'tab:orange', 'a2c': 'tab:green', 'supervised': '0.4'}
@@ -30,16 +31,14 @@ def plot_curves(files: Sequence[Path], path: Path) -> None:
         for algo, seeds in points.items():
             _draw(axis, algo, seeds)
         told = points.get('supervised')
-        if told:
-            level = _WANTED * float(np.mean([curve[-1][1] for curve in told.values()]))
-            axis.axhline(level, color='k', lw=0.8, ls=':')
-            axis.annotate('0.7 of supervised', (0.02, level), xycoords=('axes fraction', 'data'),
-                          fontsize=8, va='bottom')
-        else:
-            axis.axhline(_WANTED, color='k', lw=0.8, ls=':')
+        share = float(np.mean([curve[-1][1] for curve in told.values()])) if told else 1.0
+        axis.axhline(_WANTED * share, color='k', lw=0.8, ls=':',
+                     label=f'wanted: {_WANTED}{" of supervised" if told else ""}')
         axis.set_title(f'{name}: {max(len(seeds) for seeds in points.values())} seeds')
         axis.set_xlabel('minutes of one core, judging included')
         axis.set_xlim(left=0.0)
+        # From the constant up, so that small gains do not look large.
+        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.grid(alpha=0.3)
         axis.legend(loc='lower right', fontsize=8)
     axes[0].set_ylabel('G on 2,000 held-out targets\n0: best constant pose, 1: ceiling')
@@ -59,8 +58,8 @@ def _read(file: Path) -> tuple[str, _Points]:
     return name, points
 
 
-def _draw(axis, algo: str, seeds: dict[str, list[tuple[float, float]]]) -> None:  # type: ignore[no-untyped-def]
-    """Draw one algorithm: thin lines for seeds, a thick one for their mean."""
+def _draw(axis: Axes, algo: str, seeds: dict[str, list[tuple[float, float]]]) -> None:
+    """Draw one algorithm: the mean of its seeds, and a band from the worst to the best."""
     colour = _COLOURS.get(algo, 'tab:red')
     curves = [np.array(curve) for curve in seeds.values()]
     minutes = np.linspace(max(curve[0, 0] for curve in curves),

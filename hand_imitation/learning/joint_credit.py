@@ -97,11 +97,11 @@ class JointActorCriticPolicy(ActorCriticPolicy):
     """For PPO and A2C: twelve values, twelve probabilities."""
 
     def _build(self, lr_schedule: Schedule) -> None:
-        joints = self.action_space.shape[0]  # type: ignore[index]
+        joints = self.action_space.shape[0]
         self.action_dist = JointGaussian(joints)
         super()._build(lr_schedule)
         self.value_net = nn.Linear(self.mlp_extractor.latent_dim_vf, joints)
-        self.optimizer = self.optimizer_class(  # type: ignore[call-arg]
+        self.optimizer = self.optimizer_class(
             self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
@@ -216,11 +216,11 @@ class JointSacPolicy(SACPolicy):
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
         """An actor whose probabilities are kept by joint."""
         actor = super().make_actor(features_extractor)
-        actor.action_dist = JointSquashedGaussian(self.action_space.shape[0])  # type: ignore
+        actor.action_dist = JointSquashedGaussian(self.action_space.shape[0])
         return actor
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None,
-                    ) -> JointCritic:  # type: ignore[override]
+                    ) -> JointCritic:
         """A critic of each joint."""
         return JointCritic(
             **self._update_features_extractor(self.critic_kwargs, features_extractor),

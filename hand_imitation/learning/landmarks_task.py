@@ -25,6 +25,7 @@ from hand_imitation.learning.servo_model import IDEAL
 from hand_imitation.learning.stick_people import PerceptionFaults
 from hand_imitation.learning.tasks import Exported, Task, data_folder
 from hand_imitation.learning.train_options import TrainOptions
+from hand_imitation.policy.landmarks_observation import observation_sizes
 
 TRIES = 8
 """Actions tried on each hand."""
@@ -61,9 +62,9 @@ def landmarks_task(options: TrainOptions) -> Task:
                     'n_epochs': 4, 'gamma': 0.0, 'learning_rate': 1e-3},
             'a2c': {'environments': 256, 'n_steps': TRIES, 'gamma': 0.0, 'learning_rate': 1e-3,
                     'use_rms_prop': False, 'normalize_advantage': True},
-            'sac': {'environments': 256, 'train_freq': 1, 'gradient_steps': 2, 'batch_size': 512,
-                    'gamma': 0.0, 'learning_rate': 2e-3, 'tau': 0.02, 'buffer_size': 200_000,
-                    'learning_starts': 2048, 'target_entropy': -1.0,
+            'sac': {'environments': 128, 'train_freq': TRIES, 'gradient_steps': 8,
+                    'batch_size': 256, 'gamma': 0.0, 'learning_rate': 1e-3,
+                    'buffer_size': 50_000, 'learning_starts': 2048, 'target_entropy': -1.0,
                     'ent_coef': 'auto_0.01'}},
         policy_options={
             'ppo': on_policy, 'a2c': on_policy,
@@ -120,8 +121,16 @@ def export_controller(policy: Any, *, history: int, action: str) -> Exported:
     for place, layer in enumerate(dense):
         tensors[f'controller.{place}.weight'] = layer.weight
         tensors[f'controller.{place}.bias'] = layer.bias
-    layout = {'inputs': dense[0].in_features, 'outputs': last.out_features,
+    arrays = {name: tensor.detach().cpu().numpy().astype(np.float32)
+              for name, tensor in tensors.items()}
+    # What it does not see comes last in an observation, and counts for nothing.
+    inputs = sum(observation_sizes(history, len(JOINTS)).values())
+    unseen = inputs - dense[0].in_features
+    for name, value in (('mean', 0.0), ('scale', 1.0), ('0.weight', 0.0)):
+        before = arrays[f'controller.{name}']
+        pad = [(0, 0)] * (before.ndim - 1) + [(0, unseen)]
+        arrays[f'controller.{name}'] = np.pad(before, pad, constant_values=value)
+    layout = {'inputs': inputs, 'outputs': last.out_features,
               'hidden': [layer.out_features for layer in dense[:-1]],
               'history': history, 'action': action, 'squash': 'tanh' if squashed else 'clip'}
-    return ({name: tensor.detach().cpu().numpy().astype(np.float32)
-             for name, tensor in tensors.items()}, {'controller': layout})
+    return arrays, {'controller': layout}

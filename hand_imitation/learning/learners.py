@@ -42,7 +42,7 @@ class Spaces(VecEnv):
     def reset(self) -> np.ndarray:
         """Give zeros."""
         space = self.observation_space
-        return np.zeros((self.num_envs, *space.shape), space.dtype)  # type: ignore[misc]
+        return np.zeros((self.num_envs, *space.shape), space.dtype)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Refuse."""
@@ -284,7 +284,7 @@ class CollectingSAC(_Collecting, SAC):
 
     steps_a_rollout: int
 
-    def collect_rollouts(  # type: ignore[override]
+    def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, train_freq: Any, replay_buffer: Any,
         action_noise: Any = None, learning_starts: int = 0, log_interval: int | None = None,
     ) -> RolloutReturn:

@@ -20,7 +20,8 @@ from hand_imitation.learning.resume import (
     save_state,
 )
 
-_REPLAY = ('observations', 'next_observations', 'actions', 'rewards', 'dones', 'timeouts')
+_REPLAY = ('observations', 'next_observations', 'actions', 'rewards', 'dones', 'timeouts',
+           'credits')
 
 
 def save_model(folder: Path, model: Any, values: Mapping[str, Any]) -> None:

@@ -100,7 +100,8 @@ class Lessons:
         random = self._random
         low, high = points.min(axis=0), points.max(axis=0)
         middle, extent = (low + high) / 2.0, float((high - low).max())
-        turn, flip, filled, shift = 0.0, 1.0, FILLED, np.zeros(2)
+        turn, flip, filled = 0.0, 1.0, FILLED
+        shift: np.ndarray = np.zeros(2)
         if not self._plain:
             flip = float(random.choice([-1.0, 1.0]))
             turn = float(random.normal() * _TURN_RAD / 2.0)

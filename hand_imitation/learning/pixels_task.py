@@ -30,6 +30,7 @@ from hand_imitation.learning.tasks import Exported, Task, data_folder
 from hand_imitation.learning.train_options import TrainOptions
 from hand_imitation.learning.vector_environment import HandImitationVectorEnv
 from hand_imitation.policy import pixels_network as net
+from hand_imitation.policy.pixels_window import FILLED
 
 TRIES = 4
 """Poses tried on each picture."""
@@ -44,8 +45,9 @@ _SEEN_AT_ONCE = 128
 _RECENT = 1024
 _CERTAIN = 5.0
 """A logit."""
-_EXTENT = 0.6
-"""Of the hand that an exported network always reports, in sides of the picture."""
+_EXTENT = FILLED
+"""Of the hand that an exported network always reports, in sides of the picture: the policy's
+window then stays where it is."""
 
 
 def pixels_task(options: TrainOptions) -> Task:
@@ -76,12 +78,13 @@ def pixels_task(options: TrainOptions) -> Task:
             'ppo': {**settings, 'batch_size': 64, 'n_epochs': 2},
             'a2c': {**settings, 'environments': 64, 'use_rms_prop': False,
                     'normalize_advantage': True},
-            'sac': {'environments': 128, 'train_freq': 1, 'gradient_steps': 1, 'batch_size': 128,
-                    'gamma': 0.0, 'learning_rate': 1e-3, 'tau': 0.02, 'buffer_size': 12_000,
-                    'learning_starts': 1024, 'target_entropy': -1.0, 'ent_coef': 'auto_0.01'}},
+            'sac': {'environments': 128, 'train_freq': TRIES, 'gradient_steps': 2,
+                    'batch_size': 128, 'gamma': 0.0, 'learning_rate': 1e-3,
+                    'buffer_size': 12_000, 'learning_starts': 1024, 'target_entropy': -1.0,
+                    'ent_coef': 'auto_0.01'}},
         policy_options={
             'ppo': on_policy, 'a2c': on_policy,
-            'sac': {**network, 'net_arch': {'pi': [], 'qf': [64]}}},
+            'sac': {**network, 'net_arch': []}},
         export=partial(export_network, layout=layout), facts={'pictures': shown})
 
 
@@ -102,12 +105,13 @@ def _stage(count: int, *, rewards: Mapping[str, float], size: int, steps: int,
     """Make environments.
 
     Without a mirror the arm's terms for wrist and elbow are leans in the picture, clockwise
-    positive, which is what the network says.
+    positive, which is what the network says. Nobody looks at the arm.
     """
     return Stage(HandImitationVectorEnv(
         count, source if arrays is None else pictures_of(arrays), epsilon=None,
         resolution=(size, size, 3), rewards=rewards, max_episode_steps=steps, mirror=False,
-        controller='travel'), target_of, still=True)
+        controller='travel', renderer='fast' if 'original' in rewards else 'none'),
+        target_of, still=True)
 
 
 class TargetNetwork(BaseFeaturesExtractor):
@@ -177,7 +181,7 @@ def export_network(policy: Any, *, layout: Mapping[str, Any]) -> Exported:
         constant[net.OUTPUTS[said]] = _CERTAIN
     place = len(features.network.head) - 1
     return ({**net.network_tensors(features.network), f'head.{place}.weight': whole,
-             f'head.{place}.bias': constant}, dict(layout))
+             f'head.{place}.bias': constant}, {'network': dict(layout)})
 
 
 def _straightened(actor: Any, features: TargetNetwork) -> tuple[np.ndarray, np.ndarray]:

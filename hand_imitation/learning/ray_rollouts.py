@@ -123,11 +123,12 @@ class RayCollector:
     def _asked(self, number: int, policy: Any, weights: Any, steps: int) -> Any:
         """Ask a worker, made if need be, for a rollout."""
         if self._workers[number] is None:
+            kind: Any = type(policy)
             remote = self._ray.remote(_Worker).options(
                 num_cpus=1, scheduling_strategy='SPREAD', max_restarts=0)
             self._workers[number] = remote.remote(
                 self._make, self._shares[number], int(self._random.integers(2 ** 31)),
-                partial(type(policy), **policy._get_constructor_parameters()))
+                partial(kind, **policy._get_constructor_parameters()))
         return self._workers[number].collect.remote(weights, steps, self._fresh)
 
     def forget(self) -> None:

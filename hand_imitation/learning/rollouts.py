@@ -178,8 +178,9 @@ class Stage:
                 cut.update({(step, int(number)): last[number].copy()
                             for number in np.flatnonzero(details['ended'])})
             now = following
-        columns = [np.stack(column) for column in zip(*rows, strict=True)]
-        return Rollout(*columns, last=now, cut=cut)
+        observed, given, credited, rewarded, ended, terminated = (
+            np.stack(column) for column in zip(*rows, strict=True))
+        return Rollout(observed, given, credited, rewarded, ended, terminated, now, cut)
 
     def _collect_still(self, act: Act, seen: np.ndarray, steps: int) -> Rollout:
         """Make an episode in which nothing changes for the learner."""

@@ -24,8 +24,6 @@ from hand_imitation.learning.learners import CollectingSAC
 from hand_imitation.learning.rollouts import Rollout
 
 _LOG_STD = (-5.0, 1.0)
-_CRITIC_WEIGHT = 5.0
-"""What the shared features are for is told by the critic first: the actor only knows what it says."""
 
 
 class TriesBuffer(BaseBuffer):
@@ -50,6 +48,8 @@ class TriesBuffer(BaseBuffer):
         self.observations = np.zeros((buffer_size, *shape), observation_space.dtype)
         self.actions = np.zeros((buffer_size, tries, self.action_dim), np.float32)
         self.credits = np.zeros_like(self.actions)
+        self.pos: int = 0
+        self.full: bool = False
 
     def add_rollout(self, rollout: Rollout) -> None:
         """Add an episode of every environment."""
@@ -70,7 +70,7 @@ class TriesBuffer(BaseBuffer):
 class StillSAC(CollectingSAC):
     """See the module; its policy must share what it extracts between actor and critic."""
 
-    def collect_rollouts(  # type: ignore[override]
+    def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, train_freq: Any, replay_buffer: Any,
         action_noise: Any = None, learning_starts: int = 0, log_interval: int | None = None,
     ) -> RolloutReturn:
@@ -92,7 +92,7 @@ class StillSAC(CollectingSAC):
         extractor = self.actor.features_extractor
         losses: list[list[float]] = []
         for _ in range(gradient_steps):
-            data = self.replay_buffer.sample(batch_size)  # type: ignore[union-attr]
+            data = self.replay_buffer.sample(batch_size)
             features = self.actor.extract_features(data.observations, extractor)
             critic_loss = sum((functional.mse_loss(values(features, data.actions), data.rewards)
                                for values in self.critic.q_networks), th.zeros(()))
@@ -106,10 +106,11 @@ class StillSAC(CollectingSAC):
                 log_prob.detach() + float(self.target_entropy))).mean()
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            (_CRITIC_WEIGHT * critic_loss + actor_loss + entropy_loss).backward()
+            (critic_loss + actor_loss + entropy_loss).backward()
             for optimizer in optimizers:
                 optimizer.step()
-            losses.append([float(loss.detach()) for loss in (critic_loss, actor_loss, temperature)])
+            losses.append([float(part.detach())
+                           for part in (critic_loss, actor_loss, temperature)])
         self._n_updates += gradient_steps
         for name, value in zip(('critic_loss', 'actor_loss', 'ent_coef'),
                                np.mean(losses, axis=0), strict=True):

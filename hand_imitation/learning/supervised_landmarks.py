@@ -53,8 +53,8 @@ FIELDS = ('angles_rad', 'valid', 'points_px', 'detected', 'seen_world_m', 'seen_
           'seen_right', 'seen_score', 'seen_forearm', 'seen_forearm_source')
 _ESTIMATE_SHARE = 0.6
 """Of the budget."""
-_COMPOSED, _REPEATED = 600, 3
-_EXAMPLES_PER_ROW = 8
+_COMPOSED, _REPEATED = 400, 2
+_EXAMPLES_PER_ROW = 6
 """The predictor looks at so many examples, one joint each, for every row of its budget."""
 _BATCH = 192
 _LEARNING_RATE = 2e-3

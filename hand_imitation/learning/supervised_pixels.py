@@ -137,7 +137,7 @@ class _Training:
         loss = _loss(found, torch.from_numpy(lesson.wanted).to(device),
                      torch.from_numpy(lesson.weight).to(device))
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), 2.0)
         self._optimizer.step()
         self._seen += len(lesson.pictures)

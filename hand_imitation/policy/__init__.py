@@ -9,7 +9,7 @@ from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
 from hand_imitation.human.person import PersonCalibration
 from hand_imitation.policy.base import Policy
-from hand_imitation.policy.checkpoint import Checkpoint, load_checkpoint
+from hand_imitation.policy.checkpoint import DESCRIPTION, Checkpoint, load_checkpoint
 from hand_imitation.policy.geometric import GeometricPolicy
 from hand_imitation.policy.landmarks import LandmarksPolicy
 
@@ -19,6 +19,8 @@ DEFAULT_POLICY = 'geometric'
 """The policy where none is asked for; `config/hand_imitation.yaml` says the same."""
 SHIPPED = Path(__file__).parent / 'checkpoints'
 """Checkpoints of the learned policies, each in a folder of the policy's name."""
+_OF_A_RUN = 'checkpoint'
+"""Where `hand-imitation train` leaves a checkpoint in the folder of a run."""
 
 
 def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None = None,
@@ -26,8 +28,9 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
     """Load a policy by its name, or by the path of a checkpoint.
 
     Args:
-        name: One of `POLICIES`, or else the path of a folder that holds a checkpoint. A folder
-            called like a policy is meant where a slash is in it: './pixels'.
+        name: One of `POLICIES`, or else the path of a folder that holds a checkpoint, or of the
+            run that left it there in 'checkpoint'. A folder called like a policy is meant where
+            a slash is in it: './pixels'.
         table: The arm's joints.
         parameters: Parameter dataclasses by policy name, for policies that have any.
         person: Corrections for the person seen, for policies that go by landmarks.
@@ -70,14 +73,25 @@ def policy_name(name: str) -> str:
         name: As for `load_policy`.
 
     Returns:
-        The name itself, or the name of a checkpoint's folder.
+        The name itself, or the name of a checkpoint's folder, or of its run where that folder is
+        called 'checkpoint', as those of all runs are.
     """
-    return name if not _is_path(name) else Path(name).expanduser().resolve().name
+    if not _is_path(name):
+        return name
+    folder = _folder(name)
+    return folder.name if folder.name != _OF_A_RUN else folder.parent.name
 
 
 def settled_name(name: str) -> str:
     """Return a policy's name or the absolute path of its checkpoint, for other processes."""
-    return str(Path(name).expanduser().resolve()) if _is_path(name) else name
+    return str(_folder(name)) if _is_path(name) else name
+
+
+def _folder(name: str) -> Path:
+    """Find the folder of a checkpoint from its path, or that of its run."""
+    folder = Path(name).expanduser().resolve()
+    inside = folder / _OF_A_RUN
+    return inside if inside.is_dir() and not (folder / DESCRIPTION).exists() else folder
 
 
 def _is_path(name: str) -> bool:
@@ -88,7 +102,7 @@ def _is_path(name: str) -> bool:
 def _checkpoint(name: str, table: JointTable) -> Checkpoint:
     """Load the checkpoint of a name or at a path."""
     if _is_path(name):
-        return load_checkpoint(Path(name).expanduser(), table)
+        return load_checkpoint(_folder(name), table)
     if name not in POLICIES:
         raise UserError(f"no policy '{name}': choose one of {', '.join(POLICIES)}, or give the "
                         f'folder of a checkpoint')

@@ -123,7 +123,7 @@ class LandmarksPolicy:
         angles[_FINGERS:] *= pose.thumb_side
         known = np.isfinite(angles)
         positions = np.minimum(np.maximum(angles, self._lower_rad), self._upper_rad)
-        names = JOINTS
+        names: tuple[str, ...] = JOINTS
         if not known.all():
             names = tuple(name for name, told in zip(JOINTS, known, strict=True) if told)
             positions = positions[known]

@@ -2,7 +2,7 @@
 
 Where no hand was followed, windows of several sizes over the whole picture are searched; the best
 one is laid closer around the hand it holds. From then on the window follows the landmarks that the
-network tells. Each window is looked at together with its mirror image, and the answers averaged.
+network tells; it is looked at together with its mirror image, and the answers are averaged.
 """
 
 from __future__ import annotations
@@ -129,20 +129,24 @@ class PixelsPolicy:
             if look.score >= least:
                 return look
         height, width = picture.shape[:2]
-        look = max(self._look(picture, windows_over(width, height)), key=lambda one: one.score)
+        look = max(self._look(picture, windows_over(width, height), mirrored=False),
+                   key=lambda one: one.score)
         for _ in range(_CLOSER):
             if look.score < least:
                 return None
             look = self._look(picture, [window_around(look.points_px)])[0]
         return look if look.score >= least else None
 
-    def _look(self, picture: np.ndarray, windows: Sequence[Window]) -> list[Look]:
+    def _look(self, picture: np.ndarray, windows: Sequence[Window],
+              mirrored: bool = True) -> list[Look]:
         """Look into windows, and into their mirror images."""
         cut = np.stack([window.cut(picture, self._size_px) for window in windows])
-        both = torch.from_numpy(np.concatenate([cut, cut[:, :, ::-1]]))
+        shown = np.concatenate([cut, cut[:, :, ::-1]]) if mirrored else cut
         with torch.inference_mode():
-            found = self._network(both.permute(0, 3, 1, 2)).numpy().astype(float)
-        seen = (found[:len(windows)] + _mirrored(found[len(windows):])) / 2.0
+            found = self._network(torch.from_numpy(shown).permute(0, 3, 1, 2))
+        seen = found.numpy().astype(float)
+        if mirrored:
+            seen = (seen[:len(windows)] + _mirrored(seen[len(windows):])) / 2.0
         return [_understood(values, window)
                 for values, window in zip(seen, windows, strict=True)]
 

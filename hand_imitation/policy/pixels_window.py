@@ -84,7 +84,7 @@ def windows_over(width: int, height: int) -> list[Window]:
     """
     short, long = min(width, height), max(width, height)
     sides = [float(long)] if long < 1.2 * short else [float(long), float(short)]
-    sides += [0.7 * short, 0.45 * short]
+    sides.append(0.6 * short)
     found = []
     for side in sides:
         across, down = _centres(width, side), _centres(height, side)
