@@ -29,14 +29,14 @@ TINY = {**default_layout(48), 'channels': [16, 32, 64], 'blocks': [0, 1], 'hidde
 
 
 def drawn_hands(count, seed=0):
-    """Hands of lines, whose fingers get shorter as they bend: a data set of kind pixels."""
+    """Hands of lines that get shorter as all fingers bend: a data set of kind pixels."""
     random = np.random.default_rng(seed)
     arrays = {'picture': np.zeros((count, 128, 128, 3), np.uint8),
               'angles_rad': np.zeros((count, 12), np.float32),
               'valid': np.ones((count, 12), bool),
               'points_px': np.zeros((count, 21, 2), np.float32)}
     for row in range(count):
-        bent = random.uniform(0.0, 1.5, 5)
+        bent = np.full(5, random.uniform(0.0, 1.5))
         angles = np.repeat(bent, 2)
         points = np.zeros((21, 2))
         points[0] = 64.0, 100.0

@@ -98,8 +98,10 @@ def checkpoint(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def no_perception(monkeypatch):
-    """Nobody starts MediaPipe."""
-    def refuse(*_):
+    """Nobody starts MediaPipe, once the policy above has learned the sample by heart."""
+    sample_observations()
+
+    def refuse(*_, **__):
         raise AssertionError('MediaPipe was started')
 
     monkeypatch.setattr('hand_imitation.human.perception._Landmarker.__init__', refuse)

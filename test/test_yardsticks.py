@@ -8,6 +8,7 @@ pytest.importorskip('cma')
 
 from hand_imitation.arm.description import load_description  # noqa: E402
 from hand_imitation.arm.joint_table import JointTable  # noqa: E402
+from hand_imitation.errors import UserError  # noqa: E402
 from hand_imitation.learning import rewards, yardsticks  # noqa: E402
 from hand_imitation.learning.bench_tasks import (  # noqa: E402
     EPISODE_STEPS,
@@ -20,6 +21,7 @@ from hand_imitation.learning.bench_tasks import (  # noqa: E402
 from hand_imitation.learning.landmarks_environment import (  # noqa: E402
     HandImitationLandmarksVectorEnv,
 )
+from hand_imitation.learning.vector_environment import HandImitationVectorEnv  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -128,3 +130,8 @@ def test_pose_by_joint_leaves_out_what_is_not_known():
     parts = rewards.pose_by_joint(positions, true)
     np.testing.assert_allclose(parts, [[-0.2, 0.0, -0.6, 0.0]])
     np.testing.assert_allclose(parts.mean(axis=1), rewards.pose(positions, true))
+
+
+def test_without_an_arm_to_see_there_is_nothing_to_compare():
+    with pytest.raises(UserError, match="renderer 'none'"):
+        HandImitationVectorEnv(1, renderer='none')

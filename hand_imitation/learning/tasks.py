@@ -88,13 +88,20 @@ def judge(stage: Stage, act: Callable[[np.ndarray], np.ndarray], steps: int,
     for step in range(steps):
         seen, reward, details = stage.step(act(seen))
         rewards.append(reward)
-        if 'truth' in details and step >= steps // 2:
-            errors.append(np.abs(details['joint_positions'] - details['truth']))
+        truth = details['truth'] if 'truth' in details else _truths(stage)
+        if truth is not None and step >= steps // 2:
+            errors.append(np.abs(details['joint_positions'] - truth))
     figures = {'reward': float(np.mean(rewards)),
                'episode_return': float(np.sum(rewards, axis=0).mean())}
     if errors and np.isfinite(errors).any():
         figures['joint_error_deg'] = float(np.degrees(np.nanmean(errors)))
     return figures
+
+
+def _truths(stage: Stage) -> np.ndarray | None:
+    """True poses of the targets of the pixels environment [rad]."""
+    truths = getattr(getattr(stage.vector, 'core', None), 'truths', None)
+    return None if truths is None else truths()
 
 
 def data_folder(options: TrainOptions, kind: str, split: str) -> Path:

@@ -50,8 +50,13 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
         if checkpoint.kind == 'landmarks':
             return LandmarksPolicy(table, checkpoint, given.get('landmarks'), person)
         # Imported late: it takes PyTorch, which only this policy needs.
+        import torch
+
         from hand_imitation.policy.pixels import PixelsPolicy
 
+        # For one small picture a second thread gains little, and where cores are busy the two
+        # wait for each other: measured on 2 such cores, 1,000 ms a picture instead of 24.
+        torch.set_num_threads(1)
         return PixelsPolicy(table, checkpoint, given.get('pixels'))
     except ModuleNotFoundError as error:
         if error.name != 'torch':
