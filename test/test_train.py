@@ -10,13 +10,17 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('stable_baselines3')
 pytest.importorskip('safetensors')
 
+from skeletons import fist, hand, seen  # noqa: E402
+
 from hand_imitation.arm.description import load_description  # noqa: E402
 from hand_imitation.arm.joint_table import JointTable  # noqa: E402
 from hand_imitation.errors import UserError  # noqa: E402
+from hand_imitation.human.observation import HandObservation  # noqa: E402
 from hand_imitation.learning.resume import load_state, save_state  # noqa: E402
 from hand_imitation.learning.stop_flag import StopFlag  # noqa: E402
 from hand_imitation.learning.train_options import TrainOptions  # noqa: E402
 from hand_imitation.learning.training import train  # noqa: E402
+from hand_imitation.policy import load_policy  # noqa: E402
 from hand_imitation.policy.checkpoint import load_checkpoint  # noqa: E402
 
 SMALL = {
@@ -64,7 +68,7 @@ def test_ppo_learns_the_pose_by_trial(tmp_path):
 
 
 @pytest.mark.parametrize(('algo', 'steps', 'settings'), [
-    ('a2c', 60_000, {}), ('sac', 12_000, {'environments': 128, 'batch_size': 256})])
+    ('a2c', 60_000, {}), ('sac', 40_000, {})])
 def test_the_others_learn_too(tmp_path, algo, steps, settings):
     result = train(options(tmp_path, algo, steps=steps, settings=settings))
     assert result['figures']['joint_error_deg'] < 17.0
@@ -165,3 +169,27 @@ def test_states_hold_arrays_and_numbers(tmp_path):
         assert found[name].dtype == array.dtype and (found[name] == array).all()
     assert [path.name for path in tmp_path.iterdir()] == ['state.safetensors']
     assert json.dumps(values)
+
+
+@pytest.mark.parametrize('algo', sorted(SMALL))
+def test_what_was_learned_from_landmarks_is_a_policy(tmp_path, algo):
+    train(options(tmp_path, algo, steps=512))
+    table = JointTable.from_urdf(load_description())
+    policy = load_policy(str(tmp_path / 'checkpoint'), table)
+    for step, shown in enumerate((hand(), fist())):
+        targets = policy.act(seen(shown, stamp_s=float(step)), None, float(step))
+        assert targets is not None and np.isfinite(targets.positions_rad).all()
+
+
+@pytest.mark.parametrize('algo', sorted(SMALL))
+def test_what_was_learned_from_pictures_is_a_policy(tmp_path, algo):
+    pytest.importorskip('mediapipe')
+    settings = {'environments': 4, **({'learning_starts': 4} if algo == 'sac' else {})}
+    result = train(TrainOptions('pixels', algo, tmp_path, steps=32, source='sample',
+                                settings=settings))
+    assert np.isfinite(result['figures']['joint_error_deg'])
+    table = JointTable.from_urdf(load_description())
+    policy = load_policy(str(tmp_path / 'checkpoint'), table)
+    picture = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    targets = policy.act(HandObservation(valid=False, stamp_s=0.0, image=picture), None, 0.0)
+    assert targets is not None and np.isfinite(targets.positions_rad).all()

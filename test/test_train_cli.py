@@ -39,6 +39,7 @@ def said(monkeypatch, capsys, *words):
 
 
 LANDMARKS = ('--policy', 'landmarks', '--algo', 'ppo')
+PIXELS = ('--policy', 'pixels', '--algo', 'ppo')
 
 
 @pytest.mark.parametrize(('words', 'why'), [
@@ -56,6 +57,9 @@ LANDMARKS = ('--policy', 'landmarks', '--algo', 'ppo')
     ((*LANDMARKS, '--steps', 9, '--source', 'sample'), 'are for --policy pixels'),
     ((*LANDMARKS, '--steps', 9, '--ray', '127.0.0.1:1'), 'no Ray cluster'),
     (('--policy', 'pixels', '--algo', 'supervised', '--steps', 9), 'give --data'),
+    ((*PIXELS, '--steps', 9, '--source', '/nowhere.mp4'), '/nowhere.mp4'),
+    ((*PIXELS, '--steps', 9, '--resolution', 4), 'does not fit'),
+    ((*PIXELS, '--steps', 9, '--source', 'sample', '--data', '.'), 'give one of them'),
 ])
 def test_mistakes_are_one_line_and_nothing_is_written(
         tmp_path, monkeypatch, capsys, words, why):

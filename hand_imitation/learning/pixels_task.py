@@ -40,6 +40,7 @@ NETWORK = {'channels': [16, 32, 48, 64], 'blocks': [0, 1, 1], 'hidden': 128}
 PICTURES = {'train': 12_000, 'validation': 1000}
 """How many to use at most."""
 _HELD_OUT = 500
+_JUDGED_OF_A_SOURCE = 16
 _FIELDS = ('picture', 'angles_rad', 'valid', 'points_px', 'joints_m', 'right')
 _SEEN_AT_ONCE = 128
 _RECENT = 1024
@@ -64,8 +65,10 @@ def pixels_task(options: TrainOptions) -> Task:
             partial(stage, arrays=_pictures(data_folder(options, 'pixels', split), most))
             for split, most in PICTURES.items())
         shown = f'pictures of {options.data}'
+        judged = _HELD_OUT
     else:
         train = held_out = partial(stage, source=options.source or 'sample')
+        judged = _JUDGED_OF_A_SOURCE
         shown = options.source or 'sample'
     network = {'features_extractor_class': TargetNetwork,
                'features_extractor_kwargs': {'layout': layout}, 'activation_fn': nn.ReLU}
@@ -73,7 +76,7 @@ def pixels_task(options: TrainOptions) -> Task:
     settings = {'environments': 256, 'n_steps': TRIES, 'gamma': 0.0, 'learning_rate': 1e-3}
     return Task(
         kind='pixels', name='pose from pictures', make=partial(train, steps=TRIES + 1),
-        make_held_out=partial(held_out, _HELD_OUT, steps=3), judged_steps=2,
+        make_held_out=partial(held_out, judged, steps=3), judged_steps=2,
         settings={
             'ppo': {**settings, 'batch_size': 64, 'n_epochs': 2},
             'a2c': {**settings, 'environments': 64, 'use_rms_prop': False,
