@@ -84,7 +84,8 @@ class RunCallback(BaseCallback):
             self.log()
             self._logged_s = now
         out_of_time = self._options.minutes is not None and share >= 1.0
-        return not (out_of_time or self._options.stop.is_set)
+        model.going = not (out_of_time or self._options.stop.is_set)
+        return True
 
     def add_point(self) -> None:
         """Judge the policy and add what is found to the curve and to TensorBoard."""

@@ -151,10 +151,12 @@ class _Collecting:
     Attributes:
         collector: Set before learning.
         remaining: Share of the budget that is left, 1 to 0; set by the trainer.
+        going: Unset to stop, before the next rollout and with the last one learned from.
     """
 
     collector: Collector
     remaining: float = 1.0
+    going: bool = True
     policy: Any
     device: Any
     logger: Any
@@ -169,8 +171,8 @@ class _Collecting:
         # A budget may be in minutes.
         self._current_progress_remaining = self.remaining
 
-    def _collect(self, callback: BaseCallback, steps: int) -> tuple[Rollout, bool]:
-        """Collect, count and tell; the second is whether to go on."""
+    def _collect(self, callback: BaseCallback, steps: int) -> Rollout:
+        """Collect, count and tell."""
         callback.on_rollout_start()
         rollout = self.collector.collect(self.policy, self.act, steps)
         self.num_timesteps += rollout.steps
@@ -179,8 +181,8 @@ class _Collecting:
         self.logger.record(
             'rollout/cumulative_reward', float(rollout.rewards.sum(axis=0).mean()))
         callback.update_locals({'rollout': rollout})
-        going = callback.on_step()
-        return rollout, going
+        callback.on_step()
+        return rollout
 
 
 class ManyActionsGaussian(JointGaussian):
@@ -211,13 +213,15 @@ class _OnPolicy(_Collecting):
     def collect_rollouts(self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any,
                          n_rollout_steps: int) -> bool:
         """Fill the buffer, see `OnPolicyAlgorithm.collect_rollouts`."""
+        if not self.going:
+            return False
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
-        rollout, going = self._collect(callback, self.steps_a_rollout)
+        rollout = self._collect(callback, self.steps_a_rollout)
         if isinstance(self.policy, ManyActionsPolicy):
             self._fill_with_tries(rollout_buffer, rollout)
             callback.on_rollout_end()
-            return going
+            return True
         credits = rollout.credits.copy()
         for (step, number), seen in rollout.cut.items():
             # An episode that was cut off would have gone on.
@@ -236,7 +240,7 @@ class _OnPolicy(_Collecting):
                 else th.zeros_like(values).cpu())
         rollout_buffer.compute_returns_and_advantage(last, rollout.ended[-1])
         callback.on_rollout_end()
-        return going
+        return True
 
     def _fill_with_tries(self, buffer: JointRolloutBuffer, rollout: Rollout) -> None:
         """Judge every action by how well the others did that were tried on the same target.
@@ -289,8 +293,10 @@ class CollectingSAC(_Collecting, SAC):
         action_noise: Any = None, learning_starts: int = 0, log_interval: int | None = None,
     ) -> RolloutReturn:
         """Add to the replay buffer, see `OffPolicyAlgorithm.collect_rollouts`."""
+        if not self.going:
+            return RolloutReturn(0, 0, False)
         self.policy.set_training_mode(False)
-        rollout, going = self._collect(callback, self.steps_a_rollout)
+        rollout = self._collect(callback, self.steps_a_rollout)
         still = len(rollout.observations) == 1
         for step in range(self.steps_a_rollout):
             infos = [{'TimeLimit.truncated': bool(ended and not terminated)}
@@ -302,4 +308,4 @@ class CollectingSAC(_Collecting, SAC):
                 rollout.actions[step], rollout.credits[step], rollout.ended[step], infos)
         self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
         callback.on_rollout_end()
-        return RolloutReturn(rollout.steps, int(rollout.ended.sum()), going)
+        return RolloutReturn(rollout.steps, int(rollout.ended.sum()), True)

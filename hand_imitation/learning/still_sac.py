@@ -75,12 +75,14 @@ class StillSAC(CollectingSAC):
         action_noise: Any = None, learning_starts: int = 0, log_interval: int | None = None,
     ) -> RolloutReturn:
         """Add to the buffer, see `OffPolicyAlgorithm.collect_rollouts`."""
+        if not self.going:
+            return RolloutReturn(0, 0, False)
         self.policy.set_training_mode(False)
-        rollout, going = self._collect(callback, self.steps_a_rollout)
+        rollout = self._collect(callback, self.steps_a_rollout)
         replay_buffer.add_rollout(rollout)
         self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
         callback.on_rollout_end()
-        return RolloutReturn(rollout.steps, rollout.observations.shape[1], going)
+        return RolloutReturn(rollout.steps, rollout.observations.shape[1], True)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Learn from the buffer (Haarnoja 2018, eq. 5, 7 and 18, with gamma 0)."""
