@@ -1,5 +1,11 @@
 """What all tests share."""
 
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 # Real processes over real DDS: where a busy machine starves one of them, the test is tried once
@@ -34,3 +40,27 @@ def pytest_xdist_make_scheduler(config, log):
             """Nothing to do: it is still among its file's tests, which go to another worker."""
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Real nodes keep real time, so while their tests run, the other workers wait."""
+    run = os.environ.get('PYTEST_XDIST_TESTRUNUID')
+    if run is None:
+        return (yield)
+    with _room(Path(tempfile.gettempdir()) / f'hand_imitation_tests_{run}',
+               alone=item.path.stem in OVER_DDS):
+        return (yield)
+
+
+@contextlib.contextmanager
+def _room(path, alone):
+    """Be in a room, alone or with others; who waits to be alone lets nobody else in."""
+    with open(f'{path}.door', 'w') as door, open(f'{path}.room', 'w') as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)

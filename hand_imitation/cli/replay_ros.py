@@ -25,7 +25,7 @@ _DISCOVERY_S = 0.5
 _START_S = 15.0
 """About how long the nodes take to start, for the progress bar."""
 _WAIT_FOR = (
-    'camera/image_raw latency hand/landmarks hand/markers policy/joint_trajectory '
+    'camera/image_raw latency hand/landmarks policy/joint_trajectory '
     'policy/joint_trajectory joint_trajectory joint_states joint_states')
 """Who must listen before it begins, the recorder among them; a simulated arm comes on top."""
 
