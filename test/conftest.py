@@ -24,6 +24,29 @@ def workspace(tmp_path_factory):
     return build_workspace(tmp_path_factory.mktemp('launch_workspace'))
 
 
+@pytest.fixture
+def cluster(monkeypatch):
+    """A Ray cluster: a head without work of its own, and two nodes of one core."""
+    import ray
+    from ray.cluster_utils import Cluster
+    from shared_data import ROOT
+
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
+    # Found dead within seconds instead of half a minute.
+    monkeypatch.setenv('RAY_health_check_period_ms', '500')
+    monkeypatch.setenv('RAY_health_check_failure_threshold', '3')
+    store = 100 * 1024 * 1024
+    cluster = Cluster(
+        initialize_head=True, head_node_args={'num_cpus': 0, 'object_store_memory': store})
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
+    cluster.wait_for_nodes()
+    cluster.nodes_with_work = nodes
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in OVER_DDS:

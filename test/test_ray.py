@@ -12,8 +12,6 @@ ray = pytest.importorskip('ray')
 psutil = pytest.importorskip('psutil')
 
 from bag_rig import recording, write_bag  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
-from shared_data import ROOT  # noqa: E402
 
 from hand_imitation.cli import main  # noqa: E402
 from hand_imitation.errors import UserError  # noqa: E402
@@ -32,25 +30,6 @@ def bags(tmp_path_factory):
     for number in range(BAGS):
         write_bag(folder / f'bag_{number:02}', recording(6 + number))
     return folder
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    """A head without work of its own, and two nodes of one core."""
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
-    monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
-    # Found dead within seconds instead of half a minute.
-    monkeypatch.setenv('RAY_health_check_period_ms', '500')
-    monkeypatch.setenv('RAY_health_check_failure_threshold', '3')
-    store = 100 * 1024 * 1024
-    cluster = Cluster(
-        initialize_head=True, head_node_args={'num_cpus': 0, 'object_store_memory': store})
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
-    cluster.wait_for_nodes()
-    cluster.nodes_with_work = nodes
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def written(found: BagsReplayed) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hand_imitation.errors import UserError
 from hand_imitation.evaluation.replay import Replayed, ReplayOptions, replay_bag
+from hand_imitation.ray_cluster import in_a_line, join_cluster
 
 MAX_RETRIES = 5
 """How often a bag is begun again when the machine that replays it dies."""
-_ANSWER_S = 5.0
 
 Progress = Callable[[float], None]
 
@@ -81,16 +79,7 @@ def _on_cluster(
     paths: Sequence[Path], options: ReplayOptions, progress: Progress, address: str,
 ) -> Iterator[tuple[int, Replayed | str]]:
     """Replay bags on a Ray cluster; one lost with its machine is begun again on another."""
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("--ray needs Ray: pip install 'hand_imitation[ray]'") from error
-    try:
-        reach(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(f"no Ray cluster at '{address}' ({_line(error)}): start one by "
-                        f"'ray start --head', or leave out --ray") from error
+    ray = join_cluster(address)
     try:
         attempt = ray.remote(_attempt).options(
             num_cpus=1, max_retries=MAX_RETRIES, scheduling_strategy='SPREAD')
@@ -102,16 +91,9 @@ def _on_cluster(
                 yield pending.pop(reference), ray.get(reference)
             progress(1.0 - len(pending) / len(paths))
     except ray.exceptions.RayError as error:
-        raise OSError(f'the Ray cluster failed: {_line(error)}') from error
+        raise OSError(f'the Ray cluster failed: {in_a_line(error)}') from error
     finally:
         ray.shutdown()
-
-
-def reach(address: str) -> None:
-    """Raise OSError where nobody answers at an address; Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix('ray://').rpartition(':')
-    if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), _ANSWER_S).close()
 
 
 def _attempt(
@@ -122,7 +104,3 @@ def _attempt(
         return replay_bag(path, options, progress)
     except UserError as error:
         return str(error)
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200]

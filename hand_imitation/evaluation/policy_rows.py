@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
-from hand_imitation.policy import POLICIES, SHIPPED, load_policy, policy_name
+from hand_imitation.policy import POLICIES, find_checkpoint, load_policy, policy_name
 from hand_imitation.policy.base import Policy
-from hand_imitation.policy.checkpoint import load_checkpoint
 
 FIRST_ROWS = ('zero', 'random', 'best constant')
 LAST_ROWS = ('ceiling',)
@@ -68,10 +66,9 @@ def parts_of(name: str, table: JointTable) -> dict[str, Policy]:
         'RL only', the controller behind the formulas of the geometric policy. Nothing for
         policies of another kind.
     """
-    folder = SHIPPED / name if name in POLICIES else Path(name).expanduser()
     if name == 'geometric':
         return {}
-    checkpoint = load_checkpoint(folder, table)
+    checkpoint = find_checkpoint(name, table)
     if checkpoint.kind != 'landmarks':
         return {}
     # Imported late: who has no checkpoint of it does without.

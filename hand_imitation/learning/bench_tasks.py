@@ -31,7 +31,7 @@ from hand_imitation.learning.landmarks_environment import (
     LandmarksCore,
 )
 from hand_imitation.learning.landmarks_task import SERVOS, export_controller
-from hand_imitation.learning.learners import Normalised
+from hand_imitation.learning.learners import dense_policies
 from hand_imitation.learning.pixels_core import PixelsCore
 from hand_imitation.learning.rollouts import Stage, columns_of, target_of
 from hand_imitation.learning.stick_people import Sight
@@ -111,8 +111,6 @@ def landmarks_subject() -> Subject:
 
 def _landmarks_task(stage: Any, steps: int) -> Task:
     hidden = [256, 256]
-    on_policy = {'net_arch': {'pi': hidden, 'vf': hidden}, 'activation_fn': nn.SiLU,
-                 'features_extractor_class': Normalised, 'log_std_init': -1.0}
     on_policy_settings = {'environments': 256, 'n_steps': steps, 'gamma': 0.0,
                           'learning_rate': 1e-3}
     return Task(
@@ -126,10 +124,7 @@ def _landmarks_task(stage: Any, steps: int) -> Task:
             'sac': {'environments': 64, 'train_freq': 1, 'gradient_steps': 4, 'batch_size': 512,
                     'gamma': 0.0, 'learning_rate': 1e-3, 'tau': 0.02, 'buffer_size': 200_000,
                     'learning_starts': 2048, 'target_entropy': -1.0, 'ent_coef': 'auto_0.01'}},
-        policy_options={
-            'ppo': on_policy, 'a2c': on_policy,
-            'sac': {'net_arch': hidden, 'activation_fn': nn.SiLU,
-                    'features_extractor_class': Normalised}},
+        policy_options=dense_policies(hidden, -1.0),
         export=partial(export_controller, history=_HISTORY, action='absolute'))
 
 

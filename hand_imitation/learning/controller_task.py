@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
@@ -22,12 +20,12 @@ from hand_imitation.learning.controller_environment import (
 from hand_imitation.learning.controller_predictor import recorded_hands, said_of
 from hand_imitation.learning.dataset import load_dataset
 from hand_imitation.learning.landmarks_task import export_controller
-from hand_imitation.learning.learners import Normalised
+from hand_imitation.learning.learners import dense_policies
 from hand_imitation.learning.rollouts import Stage
 from hand_imitation.learning.tasks import Exported, Task, data_folder
 from hand_imitation.learning.train_options import TrainOptions
-from hand_imitation.policy import POLICIES, SHIPPED
-from hand_imitation.policy.checkpoint import Checkpoint, load_checkpoint
+from hand_imitation.policy import find_checkpoint
+from hand_imitation.policy.checkpoint import Checkpoint
 from hand_imitation.policy.landmarks_controller import (
     CONTROLLER_VERSION,
     Predict,
@@ -55,10 +53,7 @@ def controller_task(options: TrainOptions) -> Task:
     if options.estimate is None or options.data is None:
         raise UserError('a controller is learned for an estimate, on data: give --estimate and '
                         '--data')
-    shipped = SHIPPED / options.estimate
-    estimate = load_checkpoint(
-        shipped if options.estimate in POLICIES else Path(options.estimate).expanduser(),
-        _table(), 'landmarks')
+    estimate = find_checkpoint(options.estimate, _table(), 'landmarks')
     if 'estimate' not in estimate.layout:
         raise UserError(f"checkpoint '{options.estimate}' holds no estimate: train one by "
                         "'hand-imitation train --policy landmarks --algo supervised'")
@@ -69,8 +64,6 @@ def controller_task(options: TrainOptions) -> Task:
     held_out = recorded_hands(load_dataset(data_folder(options, 'motion', 'validation')), estimate)
     stage = partial(_stage, estimate=estimate,
                     jerk_weight=(options.rewards or {}).get('jerk', JERK_WEIGHT))
-    on_policy = {'net_arch': {'pi': _HIDDEN, 'vf': _HIDDEN}, 'activation_fn': nn.SiLU,
-                 'features_extractor_class': Normalised, 'log_std_init': -1.5}
     return Task(
         kind='landmarks', name='controller',
         make=partial(stage, hands=joined_hands([composed, *[real] * _REPEATED]), steps=60),
@@ -86,10 +79,7 @@ def controller_task(options: TrainOptions) -> Task:
                     'batch_size': 1024, 'gamma': 0.9, 'learning_rate': 5e-4,
                     'buffer_size': 500_000, 'learning_starts': 3200, 'target_entropy': -2.0,
                     'ent_coef': 'auto_0.01'}},
-        policy_options={
-            'ppo': on_policy, 'a2c': on_policy,
-            'sac': {'net_arch': _HIDDEN, 'activation_fn': nn.SiLU,
-                    'features_extractor_class': Normalised}},
+        policy_options=dense_policies(_HIDDEN, -1.5),
         export=partial(_export, estimate=estimate),
         facts={'estimate': estimate.sha256, 'sequences': {
             'composed': _COMPOSED, 'motion/train': len(real.truth_rad)}})

@@ -19,7 +19,7 @@ from hand_imitation.human.angles import JOINTS
 from hand_imitation.learning.dataset import load_dataset
 from hand_imitation.learning.dataset_targets import RecordedPeople
 from hand_imitation.learning.landmarks_environment import HandImitationLandmarksVectorEnv
-from hand_imitation.learning.learners import Normalised
+from hand_imitation.learning.learners import dense_policies
 from hand_imitation.learning.rollouts import Stage, columns_of
 from hand_imitation.learning.servo_model import IDEAL
 from hand_imitation.learning.stick_people import PerceptionFaults
@@ -49,8 +49,6 @@ def landmarks_task(options: TrainOptions) -> Task:
     train, held_out = (None, None) if options.data is None else (
         still_hands(load_dataset(data_folder(options, 'landmarks', split), _FIELDS))
         for split in ('train', 'validation'))
-    on_policy = {'net_arch': {'pi': _HIDDEN, 'vf': _HIDDEN}, 'activation_fn': nn.SiLU,
-                 'features_extractor_class': Normalised, 'log_std_init': -1.0}
     stage = partial(_stage, rewards=rewards)
     return Task(
         kind='landmarks', name='pose from landmarks',
@@ -66,10 +64,7 @@ def landmarks_task(options: TrainOptions) -> Task:
                     'batch_size': 256, 'gamma': 0.0, 'learning_rate': 1e-3,
                     'buffer_size': 50_000, 'learning_starts': 2048, 'target_entropy': -1.0,
                     'ent_coef': 'auto_0.01'}},
-        policy_options={
-            'ppo': on_policy, 'a2c': on_policy,
-            'sac': {'net_arch': _HIDDEN, 'activation_fn': nn.SiLU,
-                    'features_extractor_class': Normalised}},
+        policy_options=dense_policies(_HIDDEN, -1.0),
         export=partial(export_controller, history=1, action='absolute'),
         facts={'hands': 'stick people' if train is None else f'{len(train["angles_rad"]) // 2}'
                ' of real perception on synthetic people'})

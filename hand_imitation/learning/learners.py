@@ -145,6 +145,18 @@ def best_actions(policy: Any, observations: np.ndarray) -> np.ndarray:
         return th.cat(parts).clamp(-1.0, 1.0).cpu().numpy()
 
 
+def dense_policies(hidden: list[int], log_std: float) -> dict[str, dict[str, Any]]:
+    """Give the `policy_kwargs` of networks of dense layers on numbers, by algorithm.
+
+    Args:
+        hidden: Widths of the layers.
+        log_std: How far PPO and A2C try actions at first, as a logarithm.
+    """
+    shared = {'activation_fn': nn.SiLU, 'features_extractor_class': Normalised}
+    on_policy = {**shared, 'net_arch': {'pi': hidden, 'vf': hidden}, 'log_std_init': log_std}
+    return {'ppo': on_policy, 'a2c': on_policy, 'sac': {**shared, 'net_arch': hidden}}
+
+
 class _Collecting:
     """What all three share: a collector, a budget, and what is told about rollouts.
 
@@ -297,15 +309,17 @@ class CollectingSAC(_Collecting, SAC):
             return RolloutReturn(0, 0, False)
         self.policy.set_training_mode(False)
         rollout = self._collect(callback, self.steps_a_rollout)
-        still = len(rollout.observations) == 1
-        for step in range(self.steps_a_rollout):
+        self._remember(replay_buffer, rollout)
+        self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+        callback.on_rollout_end()
+        return RolloutReturn(rollout.steps, int(rollout.ended.sum()), True)
+
+    def _remember(self, replay_buffer: Any, rollout: Rollout) -> None:
+        """Put what happened into the replay buffer."""
+        for step in range(len(rollout.observations)):
             infos = [{'TimeLimit.truncated': bool(ended and not terminated)}
                      for ended, terminated in zip(
                          rollout.ended[step], rollout.terminated[step], strict=True)]
             replay_buffer.add(
-                rollout.observations[0 if still else step],
-                rollout.observations[0] if still else rollout.following(step),
-                rollout.actions[step], rollout.credits[step], rollout.ended[step], infos)
-        self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
-        callback.on_rollout_end()
-        return RolloutReturn(rollout.steps, int(rollout.ended.sum()), True)
+                rollout.observations[step], rollout.following(step), rollout.actions[step],
+                rollout.credits[step], rollout.ended[step], infos)

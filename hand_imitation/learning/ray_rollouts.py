@@ -6,7 +6,6 @@ elsewhere, with other random numbers; what it was doing is done again.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from hand_imitation.errors import UserError
-from hand_imitation.evaluation.many_bags import reach
 from hand_imitation.learning.rollouts import Act, Rollout, Stage, joined
+from hand_imitation.ray_cluster import join_cluster
 
 _PATIENCE_S = 300.0
 """How long to wait for a cluster that has lost all its machines."""
@@ -68,17 +67,7 @@ class RayCollector:
         Raises:
             UserError: There is no cluster.
         """
-        try:
-            import ray
-        except ImportError as error:
-            raise UserError("--ray needs Ray: pip install 'hand_imitation[ray]'") from error
-        try:
-            reach(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise UserError(
-                f"no Ray cluster at '{address}' ({' '.join(str(error).split())[:200]}): start one "
-                "by 'ray start --head', or leave out --ray") from error
+        ray = join_cluster(address)
         cores = int(ray.cluster_resources().get('CPU', 1))
         workers = max(1, min(workers or cores, count))
         self._ray, self._make, self._say = ray, make, say

@@ -14,9 +14,7 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import BaseBuffer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import ReplayBufferSamples, RolloutReturn
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch.nn import functional
 
 from hand_imitation.learning.joint_credit import JointCritic
@@ -70,19 +68,8 @@ class TriesBuffer(BaseBuffer):
 class StillSAC(CollectingSAC):
     """See the module; its policy must share what it extracts between actor and critic."""
 
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, train_freq: Any, replay_buffer: Any,
-        action_noise: Any = None, learning_starts: int = 0, log_interval: int | None = None,
-    ) -> RolloutReturn:
-        """Add to the buffer, see `OffPolicyAlgorithm.collect_rollouts`."""
-        if not self.going:
-            return RolloutReturn(0, 0, False)
-        self.policy.set_training_mode(False)
-        rollout = self._collect(callback, self.steps_a_rollout)
+    def _remember(self, replay_buffer: Any, rollout: Rollout) -> None:
         replay_buffer.add_rollout(rollout)
-        self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
-        callback.on_rollout_end()
-        return RolloutReturn(rollout.steps, rollout.observations.shape[1], True)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Learn from the buffer (Haarnoja 2018, eq. 5, 7 and 18, with gamma 0)."""

@@ -45,7 +45,7 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
     given = parameters or {}
     if name == 'geometric':
         return GeometricPolicy(table, given.get('geometric'), person)
-    checkpoint = _checkpoint(name, table)
+    checkpoint = find_checkpoint(name, table)
     try:
         if checkpoint.kind == 'landmarks':
             return LandmarksPolicy(table, checkpoint, given.get('landmarks'), person)
@@ -104,14 +104,26 @@ def _is_path(name: str) -> bool:
     return name not in POLICIES and ('/' in name or Path(name).is_dir())
 
 
-def _checkpoint(name: str, table: JointTable) -> Checkpoint:
-    """Load the checkpoint of a name or at a path."""
+def find_checkpoint(name: str, table: JointTable, kind: str | None = None) -> Checkpoint:
+    """Load the checkpoint of a learned policy.
+
+    Args:
+        name: As for `load_policy`.
+        table: The arm's joints.
+        kind: What it must be for, or None for any.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        UserError: There is none, or it does not fit.
+    """
     if _is_path(name):
-        return load_checkpoint(_folder(name), table)
+        return load_checkpoint(_folder(name), table, kind)
     if name not in POLICIES:
         raise UserError(f"no policy '{name}': choose one of {', '.join(POLICIES)}, or give the "
                         f'folder of a checkpoint')
     if not (SHIPPED / name).is_dir():
         raise UserError(f"this installation holds no checkpoint of '{name}': train one by "
                         f"'hand-imitation train --policy {name}' and give its folder")
-    return load_checkpoint(SHIPPED / name, table, name)
+    return load_checkpoint(SHIPPED / name, table, kind or name)
