@@ -12,6 +12,7 @@ from hand_imitation.learning import contacts, rendering  # noqa: E402
 from hand_imitation.learning.people import Arm, Model, draw_traits  # noqa: E402
 from hand_imitation.learning.poses import (  # noqa: E402
     FAMILIES,
+    FREE_FAMILIES,
     HELD_OUT_FAMILIES,
     draw_pose,
 )
@@ -139,18 +140,18 @@ def test_overlap_is_seen(people):
     assert contacts.overlap_m(through) > 0.01
 
 
-@pytest.mark.parametrize('family', [*FAMILIES, *HELD_OUT_FAMILIES])
+@pytest.mark.parametrize('family', [*FAMILIES, *FREE_FAMILIES, *HELD_OUT_FAMILIES])
 def test_every_family_is_what_a_hand_can_do(people, family, monkeypatch):
-    held_out = family in HELD_OUT_FAMILIES
-    table = HELD_OUT_FAMILIES if held_out else FAMILIES
+    held_out, free = family in HELD_OUT_FAMILIES, float(family in FREE_FAMILIES)
+    for table in (FAMILIES, FREE_FAMILIES, HELD_OUT_FAMILIES):
+        if family in table:
+            for other in set(table) - {family}:
+                monkeypatch.delitem(table, other)
     random = np.random.default_rng(2)
-    kept = {family: table[family]}
-    monkeypatch.setattr('hand_imitation.learning.poses.HELD_OUT_FAMILIES' if held_out else
-                        'hand_imitation.learning.poses.FAMILIES', kept)
     clear = 0
     for i in range(12):
         model = people[i % 3]
-        name, pose = draw_pose(random, model, held_out)
+        name, pose = draw_pose(random, model, held_out, free)
         assert name == family
         joints, _ = model.fingers(pose)
         angles = finger_angles(joints[:21], 'right')
@@ -158,3 +159,14 @@ def test_every_family_is_what_a_hand_can_do(people, family, monkeypatch):
         assert (angles[3::2] > -0.25).all() and (angles[3::2] < 2.0).all()
         clear += contacts.overlap_m(joints) < 0.010
     assert clear >= 10
+
+
+def test_free_poses_cover_what_fingers_can_do_but_for_the_families_of_the_test(people):
+    random = np.random.default_rng(3)
+    poses = [draw_pose(random, people[0], free=1.0)[1] for _ in range(400)]
+    bends = np.array([[[pose.angles[f'{finger}_{joint}'] for joint in ('proximal', 'distal')]
+                       for finger in ('index', 'middle', 'ring', 'little')] for pose in poses])
+    proximal, distal = bends[..., 0], bends[..., 1]
+    assert np.abs(np.corrcoef(proximal.ravel(), distal.ravel())[0, 1]) < 0.15
+    assert not ((proximal < 0.1) & (distal > 0.6) & (distal < 1.3)).all(axis=1).any()
+    assert not ((proximal > 1.0) & (distal < 0.3)).all(axis=1).any()

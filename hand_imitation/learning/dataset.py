@@ -29,7 +29,7 @@ from hand_imitation.learning.shards import (
 from hand_imitation.learning.splits import find_split
 
 KINDS = ('pixels', 'landmarks', 'motion')
-VERSION = 1
+VERSION = 2
 """Raised when the same seeds give other pictures."""
 
 _POLL_S = 2.0

@@ -28,18 +28,23 @@ Bends = dict[str, tuple[float, float]]
 """Proximal and distal angle of each finger [rad]."""
 
 
-def draw_pose(random: Random, model: Model, held_out: bool | None = False) -> tuple[str, Pose]:
+def draw_pose(
+    random: Random, model: Model, held_out: bool = False, free: float = 0.0,
+) -> tuple[str, Pose]:
     """Draw a pose in which the thumb goes through no finger.
 
     Args:
         random: Where to draw from.
         model: Whose hand; contacts fit its proportions.
         held_out: True for the families kept for the test, False for the others.
+        free: Without `held_out`, share of the poses from the free families, 0 to 1.
 
     Returns:
         The family's name and the pose.
     """
     families = HELD_OUT_FAMILIES if held_out else FAMILIES
+    if free and not held_out and random.random() < free:
+        families = FREE_FAMILIES
     weights = np.array([weight for _, weight in families.values()])
     name = str(random.choice(list(families), p=weights / weights.sum()))
     make = families[name][0]
@@ -214,6 +219,38 @@ def _wave(random: Random, model: Model) -> Pose:
     return _with_any_thumb(random, model, _pose(random, bends))
 
 
+def _alike(random: Random, model: Model) -> Pose:
+    """All fingers bend alike, at knuckles and middle joints by any amount."""
+    while True:
+        proximal, distal = _anyhow(random)
+        fan = random.normal(0.0, 0.06, 2)
+        bends = {finger: (proximal + fan[0] * (i - 1.5) + random.normal(0.0, 0.08),
+                          distal + fan[1] * (i - 1.5) + random.normal(0.0, 0.08))
+                 for i, finger in enumerate(_FINGERS)}
+        if not _kept_for_test(bends):
+            return _free_pose(random, model, bends)
+
+
+def _grouped(random: Random, model: Model) -> Pose:
+    """Two groups of fingers, each bending in its own way."""
+    while True:
+        ways = _anyhow(random), _anyhow(random)
+        bends = {}
+        for finger in _FINGERS:
+            way = ways[int(random.random() < 0.5)]
+            bends[finger] = (way[0] + random.normal(0.0, 0.10), way[1] + random.normal(0.0, 0.10))
+        if not _kept_for_test(bends):
+            return _free_pose(random, model, bends)
+
+
+def _apart(random: Random, model: Model) -> Pose:
+    """Every joint of every finger by any amount."""
+    while True:
+        bends = {finger: _anyhow(random) for finger in _FINGERS}
+        if not _kept_for_test(bends):
+            return _free_pose(random, model, bends)
+
+
 FAMILIES: dict[str, tuple[Callable[[Random, Model], Pose], float]] = {
     'independent': (_independent, 0.14), 'subset': (_subset, 0.16), 'count': (_count, 0.17),
     'sign': (_sign, 0.16), 'pinch': (_pinch, 0.06), 'round': (_round, 0.12),
@@ -221,10 +258,31 @@ FAMILIES: dict[str, tuple[Callable[[Random, Model], Pose], float]] = {
     'hook': (_hook, 0.03),
 }
 """How to draw each family, and its share."""
+FREE_FAMILIES: dict[str, tuple[Callable[[Random, Model], Pose], float]] = {
+    'alike': (_alike, 0.45), 'grouped': (_grouped, 0.30), 'apart': (_apart, 0.25),
+}
+"""Families that nobody's habits limit, for training: knuckles and middle joints know nothing of
+each other, so that a network cannot guess one from the other. Claws and table tops are left
+out, since the test keeps them."""
 HELD_OUT_FAMILIES: dict[str, tuple[Callable[[Random, Model], Pose], float]] = {
     'claw': (_claw, 1.0), 'table top': (_table_top, 1.0), 'wave': (_wave, 1.0),
 }
 """Families that only the test split shows."""
+
+
+def _anyhow(random: Random) -> tuple[float, float]:
+    """Bends of a finger, anything that a finger can do."""
+    return random.uniform(-0.4, 1.6), random.uniform(-0.05, 1.8)
+
+
+def _kept_for_test(bends: Bends) -> bool:
+    """Whether all fingers make a claw or a table top together."""
+    return (all(proximal < 0.15 and 0.5 < distal < 1.4 for proximal, distal in bends.values())
+            or all(proximal > 0.9 and distal < 0.4 for proximal, distal in bends.values()))
+
+
+def _free_pose(random: Random, model: Model, bends: Bends) -> Pose:
+    return _with_any_thumb(random, model, _pose(random, bends, random.uniform(-0.1, 1.3)))
 
 
 def _pose(random: Random, bends: Bends, spread: float | None = None) -> Pose:

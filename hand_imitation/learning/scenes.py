@@ -90,7 +90,7 @@ class Shot:
 
 def draw_shot(
     random: Random, model: Model, size_px: int, framing: Framing = CROPS,
-    held_out: frozenset[str] = frozenset(), gentle: bool = False,
+    held_out: frozenset[str] = frozenset(), free: float = 0.0, gentle: bool = False,
 ) -> Shot:
     """Take a picture of a person.
 
@@ -101,12 +101,13 @@ def draw_shot(
         framing: How the hand is framed.
         held_out: Which of 'pose', 'view', 'background' and 'light' come from those kept for
             the test.
+        free: Share of poses from the free families, see `draw_pose`.
         gentle: For a good camera.
 
     Returns:
         The picture and its truth.
     """
-    family, pose = draw_pose(random, model, 'pose' in held_out)
+    family, pose = draw_pose(random, model, 'pose' in held_out, free)
     joints, moved = model.fingers(pose)
     yaw = draw_yaw(random, family, 'view' in held_out)
     side: Side = 'left' if random.random() < 0.5 else 'right'

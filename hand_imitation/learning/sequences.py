@@ -99,7 +99,7 @@ def film(
     held_out = draw_held_out(split, random)
     model = Model(person(split, who, seed))
     side: Side = 'left' if random.random() < 0.5 else 'right'
-    moments = _act(random, model, side, held_out)[:frames]
+    moments = _act(random, model, side, held_out, split.free)[:frames]
     crop = _fixed_crop(random, moments)
     light = draw_light(random, 'light' in held_out)
     background_name, background = draw_background(random, _FRAME_PX, 'background' in held_out)
@@ -138,9 +138,10 @@ def _sequence(
 
 def _act(
     random: np.random.Generator, model: Model, side: Side, held_out: frozenset[str],
+    free: float,
 ) -> list[_Moment]:
     """Move from pose to pose while the arm sways."""
-    poses = _choreography(random, model, 'pose' in held_out)
+    poses = _choreography(random, model, 'pose' in held_out, free)
     yaw = draw_yaw(random, poses[0][0], 'view' in held_out)
     arm = draw_arm(random, yaw, FRAMES)
     sways = {name: amount * _waves(random, len(poses)) for name, amount in _SWAY_RAD.items()}
@@ -164,13 +165,13 @@ def _act(
 
 
 def _choreography(
-    random: np.random.Generator, model: Model, held_out: bool,
+    random: np.random.Generator, model: Model, held_out: bool, free: float,
 ) -> list[tuple[str, Pose]]:
     """Family and pose at each frame."""
-    family, pose = draw_pose(random, model, held_out)
+    family, pose = draw_pose(random, model, held_out, free)
     keys = [Keyframe(family, pose, 0.0, float(random.uniform(*_HOLD_S)))]
     while sum(key.move_s + key.hold_s for key in keys) * RATE_HZ < SEQUENCE_FRAMES + RATE_HZ:
-        family, pose = draw_pose(random, model, held_out)
+        family, pose = draw_pose(random, model, held_out, free)
         keys.append(Keyframe(family, pose, float(random.uniform(*_MOVE_S)),
                              float(random.uniform(*_HOLD_S))))
     return play(keys, RATE_HZ)[:SEQUENCE_FRAMES]

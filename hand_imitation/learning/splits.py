@@ -26,21 +26,23 @@ class Split:
         name: 'train', 'validation' or 'test'.
         key: Goes into every seed, so that no two splits share a person or a picture.
         held_out: Share of the pictures that show each thing kept for the test.
+        free: Share of its other pictures that show poses of the free families.
         people_sha256: Of the traits of its first people, see `fingerprint`.
     """
 
     name: str
     key: int
     held_out: dict[str, float]
+    free: float
     people_sha256: str
 
 
 SPLITS = {split.name: split for split in (
-    Split('train', 11, {},
+    Split('train', 11, {}, 0.4,
           'ef5065f451778557789a8948a758e2510e9e7efee6e1bc012739496b3a80eef7'),
-    Split('validation', 23, {},
+    Split('validation', 23, {}, 0.4,
           '22d482c52d3f71ec0d738218da44f6b9de782548463cb2f48684cd79d0b3759d'),
-    Split('test', 37, {'background': 1.0, 'light': 1.0, 'pose': 0.5, 'view': 0.25},
+    Split('test', 37, {'background': 1.0, 'light': 1.0, 'pose': 0.5, 'view': 0.25}, 0.0,
           '06676792d14a812ffc6aa5c2e0cb8e9f5743132172e9e83dc83f9108f01bbb88'),
 )}
 
