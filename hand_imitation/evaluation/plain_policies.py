@@ -21,6 +21,7 @@ class ConstantPolicy:
 
     uses_joint_positions = False
     uses_perception = False
+    uses_picture = False
 
     def __init__(self, table: JointTable, pose_rad: np.ndarray) -> None:
         self._names = table.names
@@ -46,6 +47,7 @@ class RandomPolicy:
 
     uses_joint_positions = False
     uses_perception = False
+    uses_picture = False
 
     def __init__(self, table: JointTable, seed: int) -> None:
         self._table = table
@@ -71,6 +73,7 @@ class RecordedPolicy:
 
     uses_joint_positions = False
     uses_perception = False
+    uses_picture = False
 
     def __init__(self, targets: Sequence[JointTargets | None]) -> None:
         self._targets = targets

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hand_imitation import __version__
+from hand_imitation.arm.description import load_description
+from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
 from hand_imitation.learning.supervised import SupervisedOptions, SupervisedResult
 from hand_imitation.learning.train_options import TrainOptions
+from hand_imitation.policy import find_checkpoint
 
 CHECKPOINT, STATE, RUN, RESULT = 'checkpoint', 'state', 'run.json', 'result.json'
 _PACKAGES = ('torch', 'stable-baselines3', 'gymnasium', 'numpy')
@@ -109,13 +112,18 @@ def _supervised(options: TrainOptions) -> dict[str, Any]:
     else:
         from hand_imitation.learning.supervised_landmarks import train_estimate as learn
     assert options.data is not None
+    looks = None
+    if options.policy == 'fused':
+        looks = find_checkpoint(
+            options.pixels or 'pixels', JointTable.from_urdf(load_description()), 'pixels')
     options.out.mkdir(parents=True, exist_ok=True)
     claim(options)
     with SummaryWriter(str(options.out / 'tensorboard')) as writer:
         result: SupervisedResult = learn(SupervisedOptions(
             options.out, options.data, options.minutes, options.steps, options.seed,
             options.resume, writer, options.stop,
-            'cuda' if torch.cuda.is_available() else 'cpu', options.command), options.progress)
+            'cuda' if torch.cuda.is_available() else 'cpu', options.command, looks),
+            options.progress)
     return {'steps': result.steps, 'minutes': result.minutes, 'figures': result.figures,
             'curve': [], 'interrupted': result.interrupted}
 

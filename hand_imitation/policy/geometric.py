@@ -21,7 +21,7 @@ from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.person import PersonCalibration
 from hand_imitation.parameters import parameter
 from hand_imitation.policy.base import JointTargets
-from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
+from hand_imitation.policy.filters import FilterParameters, GlitchFilter, OneEuroFilter
 
 _PARENTS = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 """Landmark at the near end of the bone that ends at landmark 1, 2, .. 20."""
@@ -30,25 +30,12 @@ MAX_LEAN_RAD = np.radians(150.0)
 
 
 @dataclass(frozen=True)
-class GeometricParameters:
+class GeometricParameters(FilterParameters):
     """Filtering of the geometric policy."""
 
-    min_cutoff_hz: float = parameter(
-        1.5, 'Smoothing cutoff of a hand at rest; lower is steadier.', lower=0.1, upper=30.0,
-        unit='Hz')
-    beta: float = parameter(
-        2.0, 'Growth of the cutoff with speed; higher lags less. A joint that moves at v rad/s '
-        'lags by 1 / (2 pi (min_cutoff_hz + beta v)) s.', lower=0.0, upper=100.0,
-        unit='Hz per rad/s')
-    max_velocity_rad_s: float = parameter(
-        25.0, 'Faster than this a single estimate is a glitch and waits for the next to '
-        'confirm it.', lower=1.0, upper=1000.0, unit='rad/s')
     max_bone_deviation: float = parameter(
         0.45, "Mean relative deviation from the person's own bone lengths above which a frame "
         'is no believable hand and is passed over.', lower=0.05, upper=10.0)
-    max_gap_s: float = parameter(
-        0.3, 'After a longer time without a hand the filters start afresh.', lower=0.0,
-        upper=10.0, unit='s')
 
 
 class GeometricPolicy:
@@ -62,6 +49,7 @@ class GeometricPolicy:
 
     uses_joint_positions = False
     uses_perception = True
+    uses_picture = False
 
     def __init__(
         self, table: JointTable, parameters: GeometricParameters | None = None,

@@ -1,9 +1,9 @@
-"""The `landmarks` policy: networks on landmarks, and on how the arm has followed so far.
+"""The `landmarks` and `fused` policies: networks on landmarks, and on how the arm has followed.
 
 An estimate, learned from synthetic people through real perception, tells the pose; it stands
 where the `geometric` policy has its formulas. After it comes a controller learned by trial, which
 says where to send the joints so that they are in time, or else the same smoothing as there. A
-checkpoint holds one of the two or both.
+checkpoint holds one of the two or both. The estimate of `fused` looks at the picture too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hand_imitation.human.person import PersonCalibration
 from hand_imitation.parameters import parameter
 from hand_imitation.policy.base import JointTargets
 from hand_imitation.policy.checkpoint import Checkpoint
-from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
+from hand_imitation.policy.filters import FilterParameters, GlitchFilter, OneEuroFilter
 from hand_imitation.policy.landmarks_controller import Controller, JointController
 from hand_imitation.policy.landmarks_estimate import Estimate, Formulas, UsualBones
 from hand_imitation.policy.landmarks_observation import ObservationController
@@ -29,28 +29,16 @@ _FINGERS = len(HAND_JOINTS)
 
 
 @dataclass(frozen=True)
-class LandmarksParameters:
-    """Filtering of the landmarks policy."""
+class LandmarksParameters(FilterParameters):
+    """Filtering of the landmarks policy, and of the fused one."""
 
     use_controller: bool = parameter(
         True, 'Let the controller lead, where the checkpoint holds one.')
     smooth: bool = parameter(
         True, 'Smooth what no controller leads; off, estimates go out as they are.')
-    min_cutoff_hz: float = parameter(
-        1.5, 'Smoothing cutoff of a hand at rest; lower is steadier.', lower=0.1, upper=30.0,
-        unit='Hz')
-    beta: float = parameter(
-        2.0, 'Growth of the cutoff with speed; higher lags less.', lower=0.0, upper=100.0,
-        unit='Hz per rad/s')
-    max_velocity_rad_s: float = parameter(
-        25.0, 'Faster than this a single estimate is a glitch and waits for the next to '
-        'confirm it.', lower=1.0, upper=1000.0, unit='rad/s')
     max_bone_deviation: float = parameter(
         0.45, "Mean relative deviation from the person's own bone lengths above which a frame "
         'is no believable hand and is passed over.', lower=0.05, upper=10.0)
-    max_gap_s: float = parameter(
-        0.3, 'After a longer time without a hand the past is forgotten.', lower=0.0,
-        upper=10.0, unit='s')
 
 
 class LandmarksPolicy:
@@ -83,8 +71,8 @@ class LandmarksPolicy:
         order = [table.index(name) for name in JOINTS]
         self._lower_rad, self._upper_rad = table.lower_rad[order], table.upper_rad[order]
         self._measured_order = order
-        self._estimate: Estimate | Formulas = (
-            Estimate(checkpoint) if 'estimate' in known else Formulas(person))
+        self.uses_picture = {'estimate', 'network'} <= set(checkpoint.layout)
+        self._estimate = _estimate(checkpoint, person)
         self._controller: Controller | None = None
         if known != ['estimate'] and self._parameters.use_controller:
             of_joints = 'predictor' in known or (
@@ -109,7 +97,7 @@ class LandmarksPolicy:
 
         A first picture is followed as it is: there is nothing yet to control by.
         """
-        if not usable(observation):
+        if not usable(observation) or (self.uses_picture and observation.image is None):
             return None
         stamp_s = observation.stamp_s
         if not 0.0 <= stamp_s - self._last_s <= self._parameters.max_gap_s:
@@ -147,6 +135,18 @@ class LandmarksPolicy:
         if self._controller is not None:
             self._controller.reset()
         self._last_s = -np.inf
+
+
+def _estimate(checkpoint: Checkpoint, person: PersonCalibration | None) -> Estimate | Formulas:
+    """Give what tells the pose of one picture."""
+    if 'estimate' not in checkpoint.layout:
+        return Formulas(person)
+    if 'network' not in checkpoint.layout:
+        return Estimate(checkpoint)
+    # Imported late: it takes PyTorch.
+    from hand_imitation.policy.fused_estimate import FusedEstimate
+
+    return FusedEstimate(checkpoint)
 
 
 def usable(observation: HandObservation) -> bool:

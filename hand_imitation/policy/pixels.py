@@ -11,23 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hand_imitation.arm.joint_table import JointTable
-from hand_imitation.errors import UserError
 from hand_imitation.human.angles import JOINTS, WRIST, lean_from_vertical
 from hand_imitation.human.observation import LANDMARKS, HandObservation
 from hand_imitation.policy.base import JointTargets
 from hand_imitation.policy.checkpoint import Checkpoint
 from hand_imitation.policy.filters import GlitchFilter, OneEuroFilter
 from hand_imitation.policy.geometric import MAX_LEAN_RAD
-from hand_imitation.policy.pixels_network import (
-    OUTPUTS,
-    build_pixels_network,
-    load_tensors,
-)
+from hand_imitation.policy.pixels_look import Looks
+from hand_imitation.policy.pixels_network import OUTPUTS
 from hand_imitation.policy.pixels_parameters import PixelsParameters
 from hand_imitation.policy.pixels_window import Window, window_around, windows_over
 from hand_imitation.policy.sight import Sight
@@ -73,19 +66,14 @@ class PixelsPolicy:
 
     uses_joint_positions = False
     uses_perception = False
+    uses_picture = True
 
     def __init__(self, table: JointTable, checkpoint: Checkpoint,
                  parameters: PixelsParameters | None = None) -> None:
-        if 'network' not in checkpoint.layout:
-            raise UserError(f"checkpoint '{checkpoint.name}' holds no network for pictures: train "
-                            "one by 'hand-imitation train --policy pixels'")
         self._parameters = parameters or PixelsParameters()
         order = [table.index(name) for name in JOINTS]
         self._lower_rad, self._upper_rad = table.lower_rad[order], table.upper_rad[order]
-        network = build_pixels_network(checkpoint.layout['network'])
-        load_tensors(network, checkpoint.tensors)
-        self._network = _fused(network.eval()).to(memory_format=torch.channels_last)
-        self._size_px = int(checkpoint.layout['network']['size_px'])
+        self._looks = Looks(checkpoint)
         self._glitches = GlitchFilter(self._parameters.max_velocity_rad_s)
         self._smoothing = OneEuroFilter(self._parameters.min_cutoff_hz, self._parameters.beta)
         self.sight = Sight()
@@ -140,24 +128,10 @@ class PixelsPolicy:
     def _look(self, picture: np.ndarray, windows: Sequence[Window],
               mirrored: bool = True) -> list[Look]:
         """Look into windows, and into their mirror images."""
-        cut = np.stack([window.cut(picture, self._size_px) for window in windows])
-        shown = np.concatenate([cut, cut[:, :, ::-1]]) if mirrored else cut
-        with torch.inference_mode():
-            found = self._network(torch.from_numpy(shown).permute(0, 3, 1, 2))
-        seen = found.numpy().astype(float)
-        if mirrored:
-            seen = (seen[:len(windows)] + _mirrored(seen[len(windows):])) / 2.0
+        cut = np.stack([window.cut(picture, self._looks.size_px) for window in windows])
+        seen = self._looks(cut, mirrored)
         return [_understood(values, window)
                 for values, window in zip(seen, windows, strict=True)]
-
-
-def _mirrored(found: np.ndarray) -> np.ndarray:
-    """Turn what was said of mirror images into what holds for the pictures."""
-    turned = found.copy()
-    turned[:, OUTPUTS['leans']] *= -1.0
-    turned[:, OUTPUTS['thumb_side']] *= -1.0
-    turned[:, OUTPUTS['points']][:, ::2] *= -1.0
-    return turned
 
 
 def _understood(values: np.ndarray, window: Window) -> Look:
@@ -172,14 +146,3 @@ def _understood(values: np.ndarray, window: Window) -> Look:
     score = 1.0 / (1.0 + np.exp(-values[OUTPUTS['detected']][0]))
     return Look(float(score), np.concatenate([values[OUTPUTS['fingers']], leans]), points,
                 1.0 if values[OUTPUTS['thumb_side']][0] > 0.0 else -1.0)
-
-
-def _fused(module: nn.Module) -> nn.Module:
-    """Work normalisation into the convolutions before it, which saves a third of the time."""
-    for name, child in module.named_children():
-        if (isinstance(child, nn.Sequential) and len(child) == 2
-                and isinstance(child[1], nn.BatchNorm2d)):
-            setattr(module, name, fuse_conv_bn_eval(child[0], child[1]))
-        else:
-            _fused(child)
-    return module
