@@ -100,14 +100,28 @@ class SupervisedOptions:
         Raises:
             UserError: It is not there.
         """
-        from hand_imitation.learning.dataset import load_dataset, shard_files
+        from hand_imitation.learning.dataset import load_dataset
+
+        return load_dataset(self.folder(kind, split), fields)
+
+    def folder(self, kind: str, split: str) -> Path:
+        """Find a data set.
+
+        Args:
+            kind: 'pixels', 'landmarks' or 'motion'.
+            split: 'train', 'validation' or 'test'.
+
+        Raises:
+            UserError: It is not there.
+        """
+        from hand_imitation.learning.dataset import shard_files
 
         folder = self.data / kind / split
         if not shard_files(folder):
             raise UserError(
                 f"no data set in '{folder}': make it with 'hand-imitation dataset --kind {kind} "
                 f"--split {split} --out {folder}', or give another --data")
-        return load_dataset(folder, fields)
+        return folder
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -116,14 +117,16 @@ def _supervised(options: TrainOptions) -> dict[str, Any]:
     if options.policy == 'fused':
         looks = find_checkpoint(
             options.pixels or 'pixels', JointTable.from_urdf(load_description()), 'pixels')
+    asked = SupervisedOptions(
+        options.out, options.data, options.minutes, options.steps, options.seed, options.resume,
+        stop=options.stop, device='cuda' if torch.cuda.is_available() else 'cpu',
+        command=options.command, looks=looks)
+    for split in ('train', 'validation'):
+        asked.folder('pixels' if options.policy == 'pixels' else 'landmarks', split)
     options.out.mkdir(parents=True, exist_ok=True)
     claim(options)
     with SummaryWriter(str(options.out / 'tensorboard')) as writer:
-        result: SupervisedResult = learn(SupervisedOptions(
-            options.out, options.data, options.minutes, options.steps, options.seed,
-            options.resume, writer, options.stop,
-            'cuda' if torch.cuda.is_available() else 'cpu', options.command, looks),
-            options.progress)
+        result: SupervisedResult = learn(replace(asked, writer=writer), options.progress)
     return {'steps': result.steps, 'minutes': result.minutes, 'figures': result.figures,
             'curve': [], 'interrupted': result.interrupted}
 
