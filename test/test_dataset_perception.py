@@ -8,13 +8,8 @@ pytest.importorskip('mediapipe')
 from hand_imitation.human.angles import finger_angles  # noqa: E402
 from hand_imitation.human.hand_model import find_hand_model  # noqa: E402
 from hand_imitation.learning import sequences  # noqa: E402
-from hand_imitation.learning.shards import (  # noqa: E402
-    CROP_PX,
-    make_landmarks,
-    observation_of,
-)
+from hand_imitation.learning.shards import make_landmarks, observation_of  # noqa: E402
 from hand_imitation.learning.splits import SPLITS  # noqa: E402
-from hand_imitation.policy.pixels_window import window_around  # noqa: E402
 
 find_hand_model('')
 VALIDATION = SPLITS['validation']
@@ -45,16 +40,6 @@ def test_an_observation_is_rebuilt(landmarks):
     assert observation.valid
     angles = finger_angles(observation.world_points, observation.side)
     assert np.isfinite(angles).all()
-
-
-def test_the_crop_holds_the_hand_as_a_policy_would_cut_it_out(landmarks):
-    row = int(np.flatnonzero(landmarks['detected'])[0])
-    observation = observation_of(landmarks, row)
-    window = window_around(observation.image_points)
-    np.testing.assert_allclose(window.centre, CROP_PX / 2.0, atol=1e-3)
-    assert window.side == pytest.approx(CROP_PX)
-    np.testing.assert_array_equal(window.cut(observation.image, CROP_PX), observation.image)
-    assert observation.image.std() > 10.0
 
 
 def test_a_sequence_moves_like_a_person(monkeypatch):

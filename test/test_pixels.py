@@ -1,5 +1,7 @@
 """The `pixels` policy: what it learns from, that it learns, and that it finds a hand."""
 
+import resource
+
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hand_imitation.human.observation import HandObservation
 from hand_imitation.learning import supervised_pixels
 from hand_imitation.learning.pixel_lessons import Lessons
 from hand_imitation.learning.supervised import SupervisedOptions
+from hand_imitation.policy import load_policy
 from hand_imitation.policy.checkpoint import load_checkpoint, save_checkpoint
 from hand_imitation.policy.pixels import PixelsPolicy
 from hand_imitation.policy.pixels_network import (
@@ -156,6 +159,16 @@ def test_other_layouts_are_refused(tmp_path):
                         layout=layout, training={}, figures={})
         with pytest.raises((UserError, ValueError, RuntimeError)):
             PixelsPolicy(TABLE, load_checkpoint(tmp_path / 'other', TABLE))
+
+
+def test_a_layout_that_asks_for_gigabytes_is_refused_before_it_gets_them(tmp_path):
+    layout = {**TINY, 'channels': [1024] * 6, 'blocks': [8] * 5, 'hidden': 4096}
+    save_checkpoint(tmp_path, 'pixels', {'a': np.zeros(1, np.float32)}, TABLE,
+                    layout={'network': layout}, training={}, figures={})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match='layout'):
+        load_policy(str(tmp_path), TABLE)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
 
 
 @pytest.fixture(scope='module')

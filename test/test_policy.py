@@ -265,7 +265,7 @@ def test_fingers_that_would_bend_backwards_mend_a_wrong_label(truly):
 # The policy.
 
 def test_ships_under_its_name():
-    assert POLICIES == ('geometric', 'landmarks', 'pixels', 'fused')
+    assert POLICIES == ('geometric', 'landmarks', 'pixels')
     assert isinstance(load_policy('geometric', TABLE), GeometricPolicy)
     with pytest.raises(UserError, match='choose one of geometric') as caught:
         load_policy('geometrical', TABLE)

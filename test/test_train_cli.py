@@ -40,7 +40,7 @@ def said(monkeypatch, capsys, *words):
 
 LANDMARKS = ('--policy', 'landmarks', '--algo', 'ppo')
 PIXELS = ('--policy', 'pixels', '--algo', 'ppo')
-FUSED = ('--policy', 'fused', '--algo', 'supervised', '--steps', 9)
+SUPERVISED = ('--policy', 'landmarks', '--algo', 'supervised', '--steps', 9)
 
 
 @pytest.mark.parametrize(('words', 'why'), [
@@ -56,11 +56,8 @@ FUSED = ('--policy', 'fused', '--algo', 'supervised', '--steps', 9)
     ((*LANDMARKS, '--steps', 9, '--reward', 'pose=much'), 'has no number'),
     ((*LANDMARKS, '--steps', 9, '--reward', 'praise=1'), "no reward 'praise'"),
     ((*LANDMARKS, '--steps', 9, '--source', 'sample'), 'are for --policy pixels'),
-    ((*LANDMARKS, '--steps', 9, '--pixels', 'pixels'), 'is for --policy fused'),
     ((*LANDMARKS, '--steps', 9, '--ray', '127.0.0.1:1'), 'no Ray cluster'),
-    (('--policy', 'fused', '--algo', 'sac', '--steps', 9), 'give --algo supervised'),
-    ((*FUSED, '--data', '.', '--pixels', 'landmarks'), "of kind 'landmarks', not 'pixels'"),
-    ((*FUSED, '--data', '.'), 'hand-imitation dataset --kind landmarks'),
+    ((*SUPERVISED, '--data', '.'), 'hand-imitation dataset --kind landmarks'),
     (('--policy', 'pixels', '--algo', 'supervised', '--steps', 9), 'give --data'),
     ((*PIXELS, '--steps', 9, '--source', '/nowhere.mp4'), '/nowhere.mp4'),
     ((*PIXELS, '--steps', 9, '--resolution', 4), 'does not fit'),

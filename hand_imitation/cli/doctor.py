@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hand_imitation.errors import UserError
-from hand_imitation.policy import NEEDING_PYTORCH, POLICIES, load_policy
+from hand_imitation.policy import POLICIES, load_policy
 
 _LIBRARIES = {
     'libEGL.so.1': 'libegl1', 'libGLESv2.so.2': 'libgles2', 'libGL.so.1': 'libgl1',
@@ -144,7 +144,7 @@ def _arm() -> Check:
 
 
 def _policies() -> Iterator[Check]:
-    """Load every policy; that PyTorch is missing is no fault, since not all policies need it."""
+    """Load every policy; that PyTorch is missing is no fault, since one policy alone needs it."""
     for name in POLICIES:
         def load(name: str = name) -> tuple[bool, str, str]:
             from hand_imitation.arm.description import load_description
@@ -153,7 +153,7 @@ def _policies() -> Iterator[Check]:
             load_policy(name, JointTable.from_urdf(load_description()))
             return True, 'loads', ''
 
-        if name in NEEDING_PYTORCH and importlib.util.find_spec('torch') is None:
+        if name == 'pixels' and importlib.util.find_spec('torch') is None:
             yield (f'policy {name}', True, 'not to be used: it needs PyTorch',
                    "for it: pip install 'hand_imitation[pixels]'")
         else:

@@ -24,7 +24,7 @@ _NEEDED = ('torch', 'gymnasium', 'stable_baselines3', 'tensorboard', 'safetensor
 
 def train(
     policy: Annotated[str, typer.Option(
-        help="'landmarks', 'pixels' or 'fused'.", show_default=False)],
+        help="'landmarks' or 'pixels'.", show_default=False)],
     algo: Annotated[str, typer.Option(
         help="'sac', 'a2c' or 'ppo' learn by trial, 'supervised' from the labels of --data.",
         show_default=False)],
@@ -42,9 +42,6 @@ def train(
         "'hand-imitation dataset').")] = None,
     estimate: Annotated[str | None, typer.Option(
         help='Checkpoint of a landmarks policy: learn a controller for its estimates.')] = None,
-    pixels: Annotated[str | None, typer.Option(
-        help='Fused: the pixels checkpoint whose network looks at the pictures.',
-        show_default='the one that ships')] = None,
     source: Annotated[str | None, typer.Option(
         help='Pixels: where the pictures come from instead of --data, as for sim.')] = None,
     reward: Annotated[list[str] | None, typer.Option(
@@ -76,8 +73,7 @@ def train(
         try:
             result = learn(TrainOptions(
                 policy=policy, algo=algo, out=out, steps=steps, minutes=minutes, seed=seed,
-                resume=resume, data=data, estimate=estimate, pixels=pixels, ray=ray,
-                source=source,
+                resume=resume, data=data, estimate=estimate, ray=ray, source=source,
                 rewards=_rewards(reward), resolution_px=resolution, stop=stop, say=say,
                 progress=progress, command=_command()))
         except OSError as error:

@@ -21,7 +21,6 @@ class ConstantPolicy:
 
     uses_joint_positions = False
     uses_perception = False
-    uses_picture = False
 
     def __init__(self, table: JointTable, pose_rad: np.ndarray) -> None:
         self._names = table.names
@@ -47,7 +46,6 @@ class RandomPolicy:
 
     uses_joint_positions = False
     uses_perception = False
-    uses_picture = False
 
     def __init__(self, table: JointTable, seed: int) -> None:
         self._table = table
@@ -73,7 +71,6 @@ class RecordedPolicy:
 
     uses_joint_positions = False
     uses_perception = False
-    uses_picture = False
 
     def __init__(self, targets: Sequence[JointTargets | None]) -> None:
         self._targets = targets

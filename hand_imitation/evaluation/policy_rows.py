@@ -54,7 +54,7 @@ def rows_of(document: dict[str, Any]) -> list[str]:
 
 
 def parts_of(name: str, table: JointTable) -> dict[str, Policy]:
-    """Take a learned policy that goes by landmarks apart.
+    """Take a learned policy on landmarks apart.
 
     Args:
         name: As for `load_policy`.
@@ -69,7 +69,7 @@ def parts_of(name: str, table: JointTable) -> dict[str, Policy]:
     if name == 'geometric':
         return {}
     checkpoint = find_checkpoint(name, table)
-    if checkpoint.kind == 'pixels':
+    if checkpoint.kind != 'landmarks':
         return {}
     # Imported late: who has no checkpoint of it does without.
     from hand_imitation.policy.landmarks import LandmarksParameters, LandmarksPolicy

@@ -11,13 +11,11 @@ from typing import Any
 
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
-from hand_imitation.errors import UserError
 from hand_imitation.evaluation import moving_scores, photographs, stills
 from hand_imitation.evaluation.moving import moving_people
 from hand_imitation.evaluation.policy_rows import load_policies, parts_of
 from hand_imitation.evaluation.tracking import Tracked, TrackingOptions
 from hand_imitation.learning.dataset import load_dataset, shard_files
-from hand_imitation.learning.shards import Arrays
 from hand_imitation.policy.base import Policy
 
 PARTS = ('photographs', 'stills', 'moving')
@@ -100,7 +98,7 @@ def _stills(options: EvaluationOptions, policies: dict[str, Policy], table: Join
     """Joint errors on single pictures of synthetic people."""
     folder = _data_folder(options, 'landmarks', 'test', 2000)
     recipe = json.loads((folder / 'recipe.json').read_text())
-    shown = stills.stills_of(_arrays(folder, policies), recipe, table)
+    shown = stills.stills_of(load_dataset(folder), recipe, table)
     rows = {name: stills.score_answers(found, shown)
             for name, found in stills.plain_answers(shown).items()}
     for name, policy in policies.items():
@@ -118,11 +116,11 @@ def _moving(options: EvaluationOptions, policies: dict[str, Policy], table: Join
     validation = None
     try:
         tuned_on = _data_folder(options, 'motion', 'validation', 3600)
-        validation = moving_people(_arrays(tuned_on, policies), table)
+        validation = moving_people(load_dataset(tuned_on), table)
     except _Missing as error:
         missing['missing_predictors'] = str(error)
     moving = moving_scores.Moving(
-        moving_people(_arrays(folder, policies), table), json.loads(
+        moving_people(load_dataset(folder), table), json.loads(
             (folder / 'recipe.json').read_text()), validation, table, options.tracking)
     with task('moving people: yardsticks') as progress:
         tracked = moving.plain()
@@ -184,18 +182,6 @@ def _against_geometric(tracked: dict[str, Tracked], policies: dict[str, Policy],
     names = [row for name in policies for row in (name, *parts.get(name, ()))]
     return [moving_scores.comparison(name, tracked[name], 'geometric', tracked['geometric'])
             for name in names if name != 'geometric']
-
-
-def _arrays(folder: Path, policies: dict[str, Policy]) -> Arrays:
-    """Load a data set, which must hold pictures where a policy on landmarks looks at them."""
-    arrays = load_dataset(folder)
-    looking = [name for name, policy in policies.items()
-               if policy.uses_picture and policy.uses_perception]
-    if looking and 'seen_crop' not in arrays:
-        raise UserError(
-            f"'{folder}' holds no pictures of the hands seen, which '{looking[0]}' needs: make it "
-            "again with 'hand-imitation dataset', or leave that policy out by --policy")
-    return arrays
 
 
 def _data_folder(options: EvaluationOptions, kind: str, split: str, images: int) -> Path:

@@ -150,7 +150,6 @@ class PredictedPolicy:
         self._leaning = [table.index(name) for name in LEANING_JOINTS]
         self.uses_joint_positions = estimate.uses_joint_positions
         self.uses_perception = estimate.uses_perception
-        self.uses_picture = estimate.uses_picture
         self._predictor = make_predictor(kind, values)
         self._last_s = -np.inf
 

@@ -207,8 +207,8 @@ def _eyes(
     if contents.hands.has_sights:
         raise UserError(f"'{contents.bag.name}' was recorded with a policy that looks for hands "
                         'itself, so it holds no landmarks: leave out --landmarks recorded')
-    shown = any(policy.uses_picture for policy in policies.values())
-    return remembered(contents, frames, pictures if shown else None)
+    all_look = all(policy.uses_perception for policy in policies.values())
+    return remembered(contents, frames, None if all_look else pictures)
 
 def _seen_then(contents: Contents, frames: np.ndarray) -> Seen:
     """Return what was seen in the frames when they were recorded."""

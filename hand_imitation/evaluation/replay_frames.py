@@ -165,15 +165,13 @@ def remembered(contents: Contents, frames: np.ndarray, pictures: Pictures | None
     Args:
         contents: Of the bag.
         frames: Stamps of the frames, shape (f,) [ns].
-        pictures: Shown as well, for policies that look at them.
+        pictures: Shown as well, for policies that look for hands themselves.
     """
     def look(number: int, stamp_s: float) -> tuple[HandObservation, float]:
         observation = contents.hands.observation(int(frames[number]), stamp_s)
         if pictures is None:
             return observation, 1.0
-        picture, scale = pictures(number)
-        return replace(observation, image=picture,
-                       image_points=observation.image_points / scale), scale
+        return replace(observation, image=pictures(number)[0]), 1.0
 
     return look
 

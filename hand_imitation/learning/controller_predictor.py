@@ -16,7 +16,6 @@ import numpy as np
 
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.learning.controller_environment import RESIDUAL_RAD, Following, Hands
-from hand_imitation.learning.estimate_features import features_of, told_of_crops
 from hand_imitation.learning.shards import Arrays
 from hand_imitation.policy.checkpoint import Checkpoint
 from hand_imitation.policy.landmarks_controller import (
@@ -26,6 +25,7 @@ from hand_imitation.policy.landmarks_controller import (
 from hand_imitation.policy.landmarks_network import (
     Network,
     build_mlp,
+    landmark_features,
     mlp_tensors,
 )
 
@@ -65,24 +65,21 @@ def recorded_hands(arrays: Arrays, checkpoint: Checkpoint) -> Hands:
     return Hands(estimates[good], truth[good].astype(float))
 
 
-def said_of(
-    arrays: Arrays, checkpoint: Checkpoint, told: np.ndarray | None = None,
-) -> np.ndarray:
+def said_of(arrays: Arrays, checkpoint: Checkpoint) -> np.ndarray:
     """Give what an estimate says of each picture of a data set.
 
     Args:
         arrays: Of kind 'landmarks' or 'motion'.
         checkpoint: Holds the estimate.
-        told: From `told_of_crops`, where that is known already.
 
     Returns:
         Shape (k, 10), within the limits, NaN where no hand was detected [rad].
     """
     network = Network(checkpoint, 'estimate', checkpoint.layout['estimate'])
-    told = told_of_crops(arrays, checkpoint) if told is None else told
-    found = network(features_of(
-        arrays, np.arange(len(arrays['detected'])), arrays['seen_right'], told,
-    ))[:, :10].astype(float)
+    found = network(landmark_features(
+        arrays['seen_world_m'].astype(float), arrays['seen_image_px'].astype(float),
+        arrays['seen_right'], arrays['seen_score'], arrays['seen_forearm'].astype(float),
+        arrays['seen_forearm_source'] == 'skin'))[:, :10].astype(float)
     found = np.clip(found, 0.0, np.radians(89.0))
     found[np.logical_not(arrays['detected'])] = np.nan
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,10 @@ from hand_imitation.learning.splits import (
     person,
     picture_random,
 )
-from hand_imitation.policy.pixels_window import window_around
 
 SHARD_PICTURES = 12 * PICTURES_A_PERSON
 FRAME_PX = 224
 """Side of the pictures that perception looks at; it enlarges them to 300."""
-
-CROP_PX = 96
-"""Side of what is kept of those pictures: the window around the hand that was seen."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -125,9 +120,6 @@ def truth_row(number: int, shot: Shot) -> dict[str, Any]:
 def seen_row(observation: HandObservation) -> dict[str, Any]:
     """Give what perception saw, by the names in `docs/dataset.md`."""
     forearm = observation.forearm_direction
-    crop = np.zeros((CROP_PX, CROP_PX, 3), dtype=np.uint8)
-    if observation.valid and observation.image is not None:
-        crop = window_around(observation.image_points).cut(observation.image, CROP_PX)
     return {
         'detected': observation.valid,
         'seen_world_m': np.float32(observation.world_points),
@@ -136,7 +128,6 @@ def seen_row(observation: HandObservation) -> dict[str, Any]:
         'seen_score': np.float32(observation.score),
         'seen_forearm': np.float32(np.full(2, np.nan) if forearm is None else forearm),
         'seen_forearm_source': np.array(observation.forearm_source, dtype='U8'),
-        'seen_crop': crop,
     }
 
 
@@ -144,29 +135,21 @@ def observation_of(arrays: Arrays, row: int) -> HandObservation:
     """Rebuild what perception saw in one picture, for any policy.
 
     Args:
-        arrays: Of a landmarks data set; `seen_crop` may be missing.
+        arrays: Of a landmarks data set.
         row: Which picture.
 
     Returns:
-        The observation, in the picture that was given to perception. With `seen_crop` it is in
-        the crop: that is its image, and the landmarks are where they are in it.
+        The observation, without the image.
     """
     forearm = np.asarray(arrays['seen_forearm'][row], dtype=float)
     side: Side = 'right' if arrays['seen_right'][row] else 'left'
-    observation = HandObservation(
+    return HandObservation(
         valid=bool(arrays['detected'][row]), stamp_s=0.0,
         image_points=np.asarray(arrays['seen_image_px'][row], dtype=float),
         world_points=np.asarray(arrays['seen_world_m'][row], dtype=float), side=side,
         score=float(arrays['seen_score'][row]),
         forearm_direction=None if np.isnan(forearm).any() else forearm,
         forearm_source=str(arrays['seen_forearm_source'][row]))
-    if 'seen_crop' not in arrays:
-        return observation
-    if not observation.valid:
-        return replace(observation, image=arrays['seen_crop'][row])
-    window = window_around(observation.image_points)
-    within = (observation.image_points - window.centre) / window.side + 0.5
-    return replace(observation, image=arrays['seen_crop'][row], image_points=CROP_PX * within)
 
 
 def stacked(rows: list[dict[str, Any]]) -> Arrays:

@@ -16,7 +16,6 @@ import numpy as np
 
 from hand_imitation.errors import UserError
 from hand_imitation.learning.stop_flag import StopFlag
-from hand_imitation.policy.checkpoint import Checkpoint
 
 
 class ScalarWriter(Protocol):
@@ -56,7 +55,6 @@ class SupervisedOptions:
         stop: See above.
         device: 'cpu' or 'cuda'.
         command: The command line, to be kept in the checkpoint's `training`.
-        looks: For an estimate that looks at the picture too: whose network does.
     """
 
     out: Path
@@ -69,7 +67,6 @@ class SupervisedOptions:
     stop: StopFlag = field(default_factory=StopFlag)
     device: str = 'cpu'
     command: str = ''
-    looks: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:

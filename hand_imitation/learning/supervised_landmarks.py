@@ -1,6 +1,5 @@
-"""Learns the estimate of the `landmarks` policy, what pose the landmarks of a hand mean, or that
-of the `fused` policy, which is told besides what a network says of the picture; and a predictor
-of where the hand will be when the arm can be there.
+"""Learns the estimate of the `landmarks` policy, what pose the landmarks of a hand mean, and a
+predictor of where the hand will be when the arm can be there.
 
 The data are what perception really saw in pictures of synthetic people, and the truth. Each hand
 is shown twice, once as the side that the landmarker took it for and once as the other, since the
@@ -29,7 +28,6 @@ from hand_imitation.learning.controller_predictor import (
     said_of,
 )
 from hand_imitation.learning.dataset import shard_files
-from hand_imitation.learning.estimate_features import features_of, told_of_crops
 from hand_imitation.learning.shards import Arrays, observation_of
 from hand_imitation.learning.supervised import (
     Budget,
@@ -42,17 +40,17 @@ from hand_imitation.policy.geometric import image_terms
 from hand_imitation.policy.landmarks_network import (
     ESTIMATE_VERSION,
     ESTIMATES,
+    FEATURES,
     build_mlp,
+    landmark_features,
     mlp_tensors,
 )
 
-LAYOUT = {'version': ESTIMATE_VERSION, 'hidden': [256, 256], 'outputs': len(ESTIMATES),
-          'max_deviation': 5.0, 'dropout': 0.1}
-"""The network, but for its inputs. Twice the width gained nothing."""
+LAYOUT = {'version': ESTIMATE_VERSION, 'inputs': FEATURES, 'hidden': [256, 256],
+          'outputs': len(ESTIMATES), 'max_deviation': 5.0, 'dropout': 0.1}
+"""The network. Twice the width gained nothing."""
 FIELDS = ('angles_rad', 'valid', 'points_px', 'detected', 'seen_world_m', 'seen_image_px',
           'seen_right', 'seen_score', 'seen_forearm', 'seen_forearm_source')
-LOOKED_AT = ('seen_crop',)
-"""What a network that looks at pictures needs besides."""
 _ESTIMATE_SHARE = 0.6
 """Of the budget."""
 _COMPOSED, _REPEATED = 400, 2
@@ -74,7 +72,7 @@ class Lesson:
     """Hands to learn from, k of them.
 
     Attributes:
-        features: Shape (k, inputs of the network).
+        features: Shape (k, FEATURES).
         wanted: Shape (k, len(ESTIMATES)), the last column 0 or 1.
         weight: The same shape; 0 where there is no telling.
     """
@@ -108,17 +106,13 @@ def train_estimate(options: SupervisedOptions, progress: Progress) -> Supervised
 
     torch.manual_seed(options.seed)
     random = np.random.default_rng(options.seed)
-    fields = FIELDS if options.looks is None else (*FIELDS, *LOOKED_AT)
-    arrays = options.load('landmarks', 'train', (*fields, 'person', 'yaw_rad'))
+    arrays = options.load('landmarks', 'train', (*FIELDS, 'person', 'yaw_rad'))
     if not arrays['detected'].any():
         raise UserError(f"perception saw no hand in the data of '{options.data}': give another "
                         '--data')
-    told = _told(options, arrays)
-    lesson = _joined([lesson_of(arrays, shown_as, told) for shown_as in ('said', 'other')])
-    others = options.load('landmarks', 'validation', fields)
-    held_out = lesson_of(others, 'said', _told(options, others))
-    shape = {**LAYOUT, 'inputs': lesson.features.shape[1]}
-    network = build_mlp(shape).to(options.device)
+    lesson = _joined([lesson_of(arrays, shown_as) for shown_as in ('said', 'other')])
+    held_out = lesson_of(options.load('landmarks', 'validation', FIELDS), 'said')
+    network = build_mlp(LAYOUT).to(options.device)
     network.mean.copy_(torch.from_numpy(lesson.features.mean(axis=0)))
     # What hardly varies in the data must not count a thousandfold in a photograph.
     network.scale.copy_(torch.from_numpy(1.0 / (lesson.features.std(axis=0) + 1e-3)))
@@ -149,40 +143,30 @@ def train_estimate(options: SupervisedOptions, progress: Progress) -> Supervised
          **resume.optimizer_arrays(optimizer, 'optimizer')},
         {'seen': seen, 'seconds': budget.seconds, 'rows': len(lesson.features),
          'random': resume.random_values({'batches': random})})
-    kind, tensors_found, layout = 'landmarks', mlp_tensors(network, 'estimate'), {
-        'estimate': shape}
+    tensors_found = mlp_tensors(network, 'estimate')
     training = _training(options, len(arrays['detected']), seen)
-    if options.looks is not None:
-        kind, training['looks'] = 'fused', options.looks.sha256
-        tensors_found = {**options.looks.tensors, **tensors_found}
-        layout = {'network': options.looks.layout['network'], **layout}
     minutes = budget.seconds / 60.0
+    layout = {'estimate': LAYOUT}
     if budget.share(seen) >= 1.0:
-        estimate = Checkpoint(kind, tensors_found, layout, {}, {}, '')
-        more, training['predictor'] = _learn_predictor(options, estimate, arrays, told, progress)
+        estimate = Checkpoint('landmarks', tensors_found, layout, {}, {}, '')
+        more, training['predictor'] = _learn_predictor(options, estimate, arrays, progress)
         if more:
             tensors_found, layout = {**tensors_found, **more}, {
                 **layout, 'predictor': PREDICTOR_LAYOUT}
             minutes += training['predictor']['minutes']
     save_checkpoint(
-        options.checkpoint, kind, tensors_found, _table(), layout=layout,
+        options.checkpoint, 'landmarks', tensors_found, _table(), layout=layout,
         training={**training, 'minutes': round(minutes, 2)},
         figures={'validation, hands detected': figures})
     return SupervisedResult(seen, minutes, figures, options.stop.is_set)
 
 
-def _told(options: SupervisedOptions, arrays: Arrays) -> np.ndarray | None:
-    """Give what the network that looks at pictures says, if there is one."""
-    return None if options.looks is None else told_of_crops(arrays, options.looks)
-
-
 def _learn_predictor(
-    options: SupervisedOptions, estimate: Checkpoint, arrays: Arrays, told: np.ndarray | None,
-    progress: Progress,
+    options: SupervisedOptions, estimate: Checkpoint, arrays: Arrays, progress: Progress,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Learn the predictor of an estimate; nothing where somebody wants to stop."""
     random = np.random.default_rng(options.seed)
-    hands = [composed_hands(arrays, said_of(arrays, estimate, told), _COMPOSED, random)]
+    hands = [composed_hands(arrays, said_of(arrays, estimate), _COMPOSED, random)]
     if shard_files(options.data / 'motion' / 'train'):
         recorded = recorded_hands(options.load('motion', 'train'), estimate)
         # Real sequences are few, and count several times.
@@ -205,20 +189,22 @@ def _part(options: SupervisedOptions, share: float, each: float = 1.0) -> Superv
         steps=None if options.steps is None else max(round(share * each * options.steps), 1))
 
 
-def lesson_of(arrays: Arrays, shown_as: str, told: np.ndarray | None = None) -> Lesson:
+def lesson_of(arrays: Arrays, shown_as: str) -> Lesson:
     """Make a lesson of a data set.
 
     Args:
         arrays: With `FIELDS`.
         shown_as: 'said', as the side that the landmarker took each hand for, or 'other'.
-        told: From `told_of_crops`, for an estimate that looks at the picture.
 
     Returns:
         The hands that were detected.
     """
     rows = np.flatnonzero(arrays['detected'])
     right = arrays['seen_right'][rows] ^ (shown_as == 'other')
-    features = features_of(arrays, rows, right, told)
+    features = landmark_features(
+        arrays['seen_world_m'][rows].astype(float), arrays['seen_image_px'][rows].astype(float),
+        right, arrays['seen_score'][rows], arrays['seen_forearm'][rows].astype(float),
+        arrays['seen_forearm_source'][rows] == 'skin')
     true_side = np.array([thumb_side_sign(points) for points in arrays['points_px'][rows]])
     formula = np.array([image_terms(observation_of(arrays, row), np.zeros(len(HAND_JOINTS)))[-2:]
                         for row in rows])

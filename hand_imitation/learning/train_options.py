@@ -14,7 +14,7 @@ from hand_imitation.errors import UserError
 from hand_imitation.learning.stop_flag import StopFlag
 from hand_imitation.learning.supervised import Progress
 
-POLICIES = ('landmarks', 'pixels', 'fused')
+POLICIES = ('landmarks', 'pixels')
 ALGORITHMS = ('sac', 'a2c', 'ppo', 'supervised')
 Act = Callable[[np.ndarray], np.ndarray]
 Judge = Callable[[Act], Mapping[str, float]]
@@ -43,7 +43,6 @@ class TrainOptions:
         resume: Continue the run in `out`.
         data: Folder with data sets by kind and split, such as `pixels/train`.
         estimate: A checkpoint, by name or path, for whose estimates to learn a controller.
-        pixels: For fused, the checkpoint whose network looks at the pictures, by name or path.
         ray: Address of a Ray cluster to collect experience on, or None.
         source: For pixels, where targets come from instead of `data`.
         rewards: Weights of the environment's rewards, or None for the task's own.
@@ -70,7 +69,6 @@ class TrainOptions:
     resume: bool = False
     data: Path | None = None
     estimate: str | None = None
-    pixels: str | None = None
     ray: str | None = None
     source: str | None = None
     rewards: Mapping[str, float] | None = None
@@ -109,10 +107,6 @@ class TrainOptions:
                 'landmarks', False):
             raise UserError('--estimate is for a controller: give it with --policy landmarks '
                             'and one of sac, a2c, ppo')
-        if self.policy == 'fused' and self.algo != 'supervised':
-            raise UserError('the fused policy is learned from labels: give --algo supervised')
-        if self.policy != 'fused' and self.pixels is not None:
-            raise UserError('--pixels is for --policy fused: leave it out')
         if self.policy != 'pixels' and (self.source or self.resolution_px):
             raise UserError('--source and --resolution are for --policy pixels: leave them out')
         if self.source is not None and self.data is not None:

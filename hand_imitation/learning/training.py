@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hand_imitation import __version__
-from hand_imitation.arm.description import load_description
-from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
 from hand_imitation.learning.supervised import SupervisedOptions, SupervisedResult
 from hand_imitation.learning.train_options import TrainOptions
-from hand_imitation.policy import find_checkpoint
 
 CHECKPOINT, STATE, RUN, RESULT = 'checkpoint', 'state', 'run.json', 'result.json'
 _PACKAGES = ('torch', 'stable-baselines3', 'gymnasium', 'numpy')
@@ -113,14 +110,10 @@ def _supervised(options: TrainOptions) -> dict[str, Any]:
     else:
         from hand_imitation.learning.supervised_landmarks import train_estimate as learn
     assert options.data is not None
-    looks = None
-    if options.policy == 'fused':
-        looks = find_checkpoint(
-            options.pixels or 'pixels', JointTable.from_urdf(load_description()), 'pixels')
     asked = SupervisedOptions(
         options.out, options.data, options.minutes, options.steps, options.seed, options.resume,
         stop=options.stop, device='cuda' if torch.cuda.is_available() else 'cpu',
-        command=options.command, looks=looks)
+        command=options.command)
     for split in ('train', 'validation'):
         asked.folder('pixels' if options.policy == 'pixels' else 'landmarks', split)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -47,8 +47,8 @@ def arguments(default_source: str) -> list[DeclareLaunchArgument]:
                         'topic:/name, or sample, the clip in the package'),
         DeclareLaunchArgument(
             'policy', default_value=DEFAULT_POLICY,
-            description='What turns hands into joint angles: geometric, landmarks, pixels, '
-                        'fused, or the folder of a checkpoint'),
+            description='What turns hands into joint angles: geometric, landmarks, pixels, or the '
+                        'folder of a checkpoint'),
         DeclareLaunchArgument(
             'side', default_value='right', choices=['right', 'left'],
             description='Which arm is driven. Either hand of the person can lead it'),

@@ -13,12 +13,10 @@ from hand_imitation.policy.checkpoint import DESCRIPTION, Checkpoint, load_check
 from hand_imitation.policy.geometric import GeometricPolicy
 from hand_imitation.policy.landmarks import LandmarksPolicy
 
-POLICIES = ('geometric', 'landmarks', 'pixels', 'fused')
-"""Names of the policies: one of formulas, and three learned ones."""
+POLICIES = ('geometric', 'landmarks', 'pixels')
+"""Names of the policies: one of formulas, and two learned ones."""
 DEFAULT_POLICY = 'geometric'
 """The policy where none is asked for; `config/hand_imitation.yaml` says the same."""
-NEEDING_PYTORCH = ('pixels', 'fused')
-"""Those that act with PyTorch alone."""
 SHIPPED = Path(__file__).parent / 'checkpoints'
 """Checkpoints of the learned policies, each in a folder of the policy's name."""
 _OF_A_RUN = 'checkpoint'
@@ -51,7 +49,7 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
     try:
         if checkpoint.kind == 'landmarks':
             return LandmarksPolicy(table, checkpoint, given.get('landmarks'), person)
-        # Imported late: the others take PyTorch.
+        # Imported late: it takes PyTorch, which only this policy needs.
         import torch
 
         from hand_imitation.policy.pixels import PixelsPolicy
@@ -59,8 +57,6 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
         # For one small picture a second thread gains little, and where cores are busy the two
         # wait for each other: measured on 2 such cores, 1,000 ms a picture instead of 24.
         torch.set_num_threads(1)
-        if checkpoint.kind == 'fused':
-            return LandmarksPolicy(table, checkpoint, given.get('landmarks'), person)
         return PixelsPolicy(table, checkpoint, given.get('pixels'))
     except ModuleNotFoundError as error:
         if error.name != 'torch':

@@ -47,12 +47,10 @@ class Policy(Protocol):
             run: the observation has `valid` False and holds the picture and its stamp alone. The
             policy looks for the hand itself, and says what it saw in its attribute `sight`, a
             `Sight` of the picture that `act` was called with last.
-        uses_picture: Whether `act` looks at the observation's image.
     """
 
     uses_joint_positions: bool
     uses_perception: bool
-    uses_picture: bool
 
     def act(
         self, observation: HandObservation, joint_positions: np.ndarray | None, now_s: float,

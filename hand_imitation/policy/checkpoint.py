@@ -28,7 +28,7 @@ DESCRIPTION = 'checkpoint.json'
 WEIGHTS = 'weights.safetensors'
 FORMAT = 'hand_imitation checkpoint'
 VERSION = 1
-KINDS = ('landmarks', 'pixels', 'fused')
+KINDS = ('landmarks', 'pixels')
 MAX_WEIGHTS_BYTES = 9_800_000
 MAX_DESCRIPTION_BYTES = 200_000
 """Together they stay below 10 MB, so that a checkpoint can ship with the package."""

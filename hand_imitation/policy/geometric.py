@@ -49,7 +49,6 @@ class GeometricPolicy:
 
     uses_joint_positions = False
     uses_perception = True
-    uses_picture = False
 
     def __init__(
         self, table: JointTable, parameters: GeometricParameters | None = None,

@@ -1,9 +1,9 @@
-"""The `landmarks` and `fused` policies: networks on landmarks, and on how the arm has followed.
+"""The `landmarks` policy: networks on landmarks, and on how the arm has followed so far.
 
 An estimate, learned from synthetic people through real perception, tells the pose; it stands
 where the `geometric` policy has its formulas. After it comes a controller learned by trial, which
 says where to send the joints so that they are in time, or else the same smoothing as there. A
-checkpoint holds one of the two or both. The estimate of `fused` looks at the picture too.
+checkpoint holds one of the two or both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FINGERS = len(HAND_JOINTS)
 
 @dataclass(frozen=True)
 class LandmarksParameters(FilterParameters):
-    """Filtering of the landmarks policy, and of the fused one."""
+    """Filtering of the landmarks policy."""
 
     use_controller: bool = parameter(
         True, 'Let the controller lead, where the checkpoint holds one.')
@@ -71,8 +71,8 @@ class LandmarksPolicy:
         order = [table.index(name) for name in JOINTS]
         self._lower_rad, self._upper_rad = table.lower_rad[order], table.upper_rad[order]
         self._measured_order = order
-        self.uses_picture = {'estimate', 'network'} <= set(checkpoint.layout)
-        self._estimate = _estimate(checkpoint, person)
+        self._estimate: Estimate | Formulas = (
+            Estimate(checkpoint) if 'estimate' in known else Formulas(person))
         self._controller: Controller | None = None
         if known != ['estimate'] and self._parameters.use_controller:
             of_joints = 'predictor' in known or (
@@ -97,7 +97,7 @@ class LandmarksPolicy:
 
         A first picture is followed as it is: there is nothing yet to control by.
         """
-        if not usable(observation) or (self.uses_picture and observation.image is None):
+        if not usable(observation):
             return None
         stamp_s = observation.stamp_s
         if not 0.0 <= stamp_s - self._last_s <= self._parameters.max_gap_s:
@@ -135,18 +135,6 @@ class LandmarksPolicy:
         if self._controller is not None:
             self._controller.reset()
         self._last_s = -np.inf
-
-
-def _estimate(checkpoint: Checkpoint, person: PersonCalibration | None) -> Estimate | Formulas:
-    """Give what tells the pose of one picture."""
-    if 'estimate' not in checkpoint.layout:
-        return Formulas(person)
-    if 'network' not in checkpoint.layout:
-        return Estimate(checkpoint)
-    # Imported late: it takes PyTorch.
-    from hand_imitation.policy.fused_estimate import FusedEstimate
-
-    return FusedEstimate(checkpoint)
 
 
 def usable(observation: HandObservation) -> bool:

@@ -52,17 +52,13 @@ class Estimate:
         UserError: It is of another version, or damaged.
     """
 
-    inputs = FEATURES
-    """Numbers that the network takes."""
-
     def __init__(self, checkpoint: Checkpoint) -> None:
         layout = checkpoint.layout['estimate']
         given = {name: layout.get(name) for name in ('version', 'inputs', 'outputs')}
-        if given != {
-                'version': ESTIMATE_VERSION, 'inputs': self.inputs, 'outputs': len(ESTIMATES)}:
+        if given != {'version': ESTIMATE_VERSION, 'inputs': FEATURES, 'outputs': len(ESTIMATES)}:
             raise UserError(
                 f"checkpoint '{checkpoint.name}' has an estimate of another version: train it "
-                f"again by 'hand-imitation train --policy {checkpoint.kind} --algo supervised'")
+                "again by 'hand-imitation train --policy landmarks --algo supervised'")
         self._network = Network(checkpoint, 'estimate', layout)
 
     def reset(self) -> None:
@@ -74,23 +70,19 @@ class Estimate:
         Args:
             observation: A valid one, all its points finite.
         """
+        forearm = observation.forearm_direction
         right = observation.side == 'right'
-        features = self.features(observation)
+        features = landmark_features(
+            observation.world_points[np.newaxis], observation.image_points[np.newaxis],
+            np.array([right]), np.array([observation.score]),
+            np.full((1, 2), np.nan) if forearm is None else forearm[np.newaxis],
+            np.array([observation.forearm_source == 'skin']))
         told = self._network(features)[0].astype(float)
         mirror = 1.0 if right else -1.0
         angles = image_terms(observation, told[:_FINGERS])
         angles[_FINGERS:] += mirror * told[_FINGERS:-1]
         return Pose(angles, 1.0 if mirror * told[-1] >= 0.0 else -1.0,
                     features[0, LOG_LENGTHS], observation.world_points)
-
-    def features(self, observation: HandObservation) -> np.ndarray:
-        """Make what the network takes: shape (1, inputs), first those of the landmarks."""
-        forearm = observation.forearm_direction
-        return landmark_features(
-            observation.world_points[np.newaxis], observation.image_points[np.newaxis],
-            np.array([observation.side == 'right']), np.array([observation.score]),
-            np.full((1, 2), np.nan) if forearm is None else forearm[np.newaxis],
-            np.array([observation.forearm_source == 'skin']))
 
 
 class Formulas:

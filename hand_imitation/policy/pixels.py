@@ -66,7 +66,6 @@ class PixelsPolicy:
 
     uses_joint_positions = False
     uses_perception = False
-    uses_picture = True
 
     def __init__(self, table: JointTable, checkpoint: Checkpoint,
                  parameters: PixelsParameters | None = None) -> None:
