@@ -17,8 +17,11 @@ import numpy as np
 import psutil
 import pytest
 from shared_data import ROOT
+from skeletons import hand
 
 from hand_imitation.frame_sources import SAMPLE, truth_path
+from hand_imitation.human.angles import finger_angles
+from hand_imitation.human.person import fit, save_person
 
 JOINTS = (
     'thumb_proximal', 'thumb_distal', 'index_proximal', 'index_distal', 'middle_proximal',
@@ -154,6 +157,17 @@ def test_predict_judges_each_image_alone(images):
     _, together, _ = run('predict', 'nobody.png', 'b.png', 'a.png', folder=images)
     _, alone, _ = run('predict', 'a.png', folder=images)
     assert together.splitlines()[2] == alone.strip()
+
+
+@pytest.mark.parametrize('policy, noted', [('landmarks', True), ('geometric', False)])
+def test_a_calibration_that_is_not_used_is_told(images, tmp_path, policy, noted):
+    skeleton = hand()
+    angles = finger_angles(skeleton, 'right')
+    save_person(tmp_path / 'me.yaml', fit([angles], [angles + 1.4]))
+    code, out, err = run('predict', 'a.png', '--person', str(tmp_path / 'me.yaml'),
+                         '--policy', policy, folder=images)
+    assert code == 0 and len(out.splitlines()) == 1
+    assert ('--policy geometric' in ' '.join(err.split())) == noted
 
 
 def test_predict_without_a_hand(images):

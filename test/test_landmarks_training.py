@@ -5,38 +5,19 @@ import pytest
 
 pytest.importorskip('torch')
 
+from stick_data import write_hands
+
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
 from hand_imitation.learning import supervised_landmarks
 from hand_imitation.learning.controller_data import composed_hands
-from hand_imitation.learning.stick_people import PerceptionFaults, StickPeople
 from hand_imitation.learning.supervised import StopFlag, SupervisedOptions
 from hand_imitation.learning.supervised_landmarks import train_estimate
 from hand_imitation.policy.checkpoint import load_checkpoint
 from hand_imitation.policy.landmarks import LandmarksPolicy
 
 TABLE = JointTable.from_urdf(load_description())
-
-
-def write_hands(folder, count, seed):
-    """A landmarks data set of stick people."""
-    random = np.random.default_rng(seed)
-    people = StickPeople(count, moving=False, faults=PerceptionFaults())
-    people.reset(np.arange(count), random)
-    points = people.points()
-    seen = people.look(random).points
-    truth = people.truth()
-    forearm = np.column_stack([np.sin(truth[:, 11]), -np.cos(truth[:, 11])])
-    folder.mkdir(parents=True)
-    np.savez(
-        folder / 'shard_0000.npz', angles_rad=np.float32(truth),
-        valid=np.ones((count, 12), bool), points_px=np.float32(points[..., :2] * 50.0),
-        detected=random.random(count) < 0.95, seen_world_m=np.float32(seen * 0.1),
-        seen_image_px=np.float32(seen[..., :2] * 50.0 + 100.0),
-        seen_right=~people._left, seen_score=np.full(count, 0.9, np.float32),
-        seen_forearm=np.float32(forearm), seen_forearm_source=np.full(count, 'skin'),
-        person=np.arange(count) // 40, yaw_rad=random.uniform(-1.0, 1.0, count))
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,11 @@ from typing import Any
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.cli.options import RunOptions
-from hand_imitation.cli.report import print_summary, progress_bar
+from hand_imitation.cli.report import (
+    print_summary,
+    progress_bar,
+    tell_whether_calibrated,
+)
 from hand_imitation.cli.results import check_out
 from hand_imitation.errors import UserError
 from hand_imitation.frame_sources import TOPIC_PREFIX, open_source
@@ -65,6 +69,8 @@ def check(options: RunOptions) -> tuple[RunOptions, JointTable]:
     table = _checked_arm(options)
     person = options.parameters['policy']['person']
     policy = load_policy(options.policy, table, person=load_person(person) if person else None)
+    if person:
+        tell_whether_calibrated(options.policy, policy)
     if policy.uses_perception:
         find_hand_model(options.parameters['policy']['perception.model_path'])
     if not options.source.startswith(TOPIC_PREFIX):

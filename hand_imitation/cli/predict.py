@@ -12,6 +12,7 @@ import typer
 
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
+from hand_imitation.cli.report import tell_whether_calibrated
 from hand_imitation.frame_sources import read_image
 from hand_imitation.human.observation import HandObservation
 from hand_imitation.human.perception import StillPerception
@@ -25,7 +26,8 @@ def predict(
     policy: Annotated[str, typer.Option(
         help='Name of the policy, or folder of a checkpoint.')] = DEFAULT_POLICY,
     person: Annotated[Path | None, typer.Option(
-        help="Calibration of the person, from 'hand-imitation calibrate person'.")] = None,
+        help="Calibration of the person, from 'hand-imitation calibrate person', for "
+             'the geometric policy.')] = None,
 ) -> None:
     """Print the joint angles of the hand in each image, one JSON object a line.
 
@@ -37,6 +39,8 @@ def predict(
     loaded = load_policy(
         policy, JointTable.from_urdf(load_description()),
         person=load_person(person) if person else None)
+    if person:
+        tell_whether_calibrated(policy, loaded)
     perception = StillPerception() if loaded.uses_perception else None
     failed = False
     for file in files:

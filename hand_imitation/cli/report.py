@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from hand_imitation.evaluation.run_statistics import RunStatistics
+from hand_imitation.policy import policy_name, takes_calibration
+from hand_imitation.policy.base import Policy
 
 _ERRORS = Console(stderr=True)
 _FOLLOWING = ('following', 'active', 'moving as commanded', 'no commands')
@@ -41,6 +43,18 @@ def progress_bar(task: str) -> Iterator[Callable[[float], None]]:
             TimeElapsedColumn(), console=_ERRORS) as progress:
         row = progress.add_task(task, total=1.0)
         yield lambda share: progress.update(row, completed=share)
+
+
+def tell_whether_calibrated(name: str, policy: Policy) -> None:
+    """Say so where a policy does not use the calibration of a person that was given.
+
+    Args:
+        name: As it was asked for.
+        policy: The policy.
+    """
+    if not takes_calibration(policy):
+        say(f"note: policy '{policy_name(name)}' learned from people of all proportions and does "
+            'not use the calibration of a person; --policy geometric does')
 
 
 def say(words: str) -> None:

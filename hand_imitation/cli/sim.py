@@ -35,7 +35,8 @@ def sim(
     namespace: Annotated[str, typer.Option(help='ROS namespace of all nodes.')] = '',
     prefix: Annotated[str | None, typer.Option(help='Put before every joint name.')] = None,
     person: Annotated[Path | None, typer.Option(
-        help="Calibration of the person, from 'hand-imitation calibrate person'.")] = None,
+        help="Calibration of the person, from 'hand-imitation calibrate person', for "
+             'the geometric policy.')] = None,
     params_file: Annotated[Path | None, typer.Option(
         help='YAML file with parameters of the nodes.')] = None,
     as_json: Annotated[bool, typer.Option(

@@ -19,7 +19,7 @@ from hand_imitation.learning.controller_environment import (
 )
 from hand_imitation.learning.controller_predictor import recorded_hands, said_of
 from hand_imitation.learning.dataset import load_dataset
-from hand_imitation.learning.landmarks_task import export_controller
+from hand_imitation.learning.landmarks_task import export_actor
 from hand_imitation.learning.learners import dense_policies
 from hand_imitation.learning.rollouts import Stage
 from hand_imitation.learning.tasks import Exported, Task, data_folder
@@ -96,9 +96,7 @@ def _stage(count: int, *, hands: Hands, estimate: Checkpoint, jerk_weight: float
 
 def _export(policy: Any, *, estimate: Checkpoint) -> Exported:
     """Add the controller to what the estimate's checkpoint holds."""
-    tensors, described = export_controller(policy, history=1, action='residual')
-    layout = {name: described['controller'][name]
-              for name in ('inputs', 'hidden', 'outputs', 'squash')}
+    tensors, layout = export_actor(policy)
     kept = {name: values for name, values in estimate.tensors.items()
             if not name.startswith('controller.')}
     return {**kept, **tensors}, {

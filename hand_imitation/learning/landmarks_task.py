@@ -93,16 +93,14 @@ def _stage(count: int, *, rewards: Mapping[str, float], hands: Mapping[str, np.n
         partial(columns_of, columns=SEEN), still)
 
 
-def export_controller(policy: Any, *, history: int, action: str) -> Exported:
-    """Make a checkpoint of an actor that sees what the landmarks environment shows.
+def export_actor(policy: Any) -> Exported:
+    """Take the actor out of what was learned.
 
     Args:
         policy: Of PPO, A2C or SAC, with `Normalised` features and SiLU between layers.
-        history: Of the environment.
-        action: 'absolute' or 'residual', of the environment.
 
     Returns:
-        Tensors as `policy/landmarks_network.py` names them, and the layout.
+        Tensors as `policy/landmarks_network.py` names them, and the layout: what the network is.
     """
     squashed = isinstance(policy, SACPolicy)
     if squashed:
@@ -118,14 +116,30 @@ def export_controller(policy: Any, *, history: int, action: str) -> Exported:
         tensors[f'controller.{place}.bias'] = layer.bias
     arrays = {name: tensor.detach().cpu().numpy().astype(np.float32)
               for name, tensor in tensors.items()}
+    return arrays, {
+        'inputs': dense[0].in_features, 'outputs': last.out_features,
+        'hidden': [layer.out_features for layer in dense[:-1]],
+        'squash': 'tanh' if squashed else 'clip'}
+
+
+def export_controller(policy: Any, *, history: int, action: str) -> Exported:
+    """Make a checkpoint of an actor that sees what the landmarks environment shows.
+
+    Args:
+        policy: As for `export_actor`.
+        history: Of the environment.
+        action: 'absolute' or 'residual', of the environment.
+
+    Returns:
+        Tensors as `policy/landmarks_network.py` names them, and the layout.
+    """
+    arrays, layout = export_actor(policy)
     # What it does not see comes last in an observation, and counts for nothing.
     inputs = sum(observation_sizes(history, len(JOINTS)).values())
-    unseen = inputs - dense[0].in_features
+    unseen = inputs - layout['inputs']
     for name, value in (('mean', 0.0), ('scale', 1.0), ('0.weight', 0.0)):
         before = arrays[f'controller.{name}']
         pad = [(0, 0)] * (before.ndim - 1) + [(0, unseen)]
         arrays[f'controller.{name}'] = np.pad(before, pad, constant_values=value)
-    layout = {'inputs': inputs, 'outputs': last.out_features,
-              'hidden': [layer.out_features for layer in dense[:-1]],
-              'history': history, 'action': action, 'squash': 'tanh' if squashed else 'clip'}
-    return arrays, {'controller': layout}
+    return arrays, {'controller': {
+        **layout, 'inputs': inputs, 'history': history, 'action': action}}

@@ -37,7 +37,7 @@ from hand_imitation.nodes.messages import (
 )
 from hand_imitation.nodes.ros_parameters import declare
 from hand_imitation.nodes.runtime import main_of
-from hand_imitation.policy import load_policy, policy_name
+from hand_imitation.policy import load_policy, policy_name, takes_calibration
 from hand_imitation.policy.base import JointTargets, in_arm_terms, sight_of
 from hand_imitation.policy.sight import Sight
 
@@ -59,6 +59,9 @@ class PolicyNode(Node):
         self._table = JointTable.from_urdf(load_description(self._settings.side))
         person = load_person(self._settings.person) if self._settings.person else None
         self._policy = load_policy(self._settings.policy, self._table, parts, person)
+        if person and not takes_calibration(self._policy):
+            self.get_logger().warning(
+                'this policy does not use the calibration of a person; geometric does')
         self._perception = (
             StreamPerception(parts['perception']) if self._policy.uses_perception else None)
         self._health = health.Health(self)

@@ -15,7 +15,7 @@ from hand_imitation.policy.landmarks import LandmarksPolicy
 
 POLICIES = ('geometric', 'landmarks', 'pixels')
 """Names of the policies: one of formulas, and two learned ones."""
-DEFAULT_POLICY = 'geometric'
+DEFAULT_POLICY = 'landmarks'
 """The policy where none is asked for; `config/hand_imitation.yaml` says the same."""
 SHIPPED = Path(__file__).parent / 'checkpoints'
 """Checkpoints of the learned policies, each in a folder of the policy's name."""
@@ -69,6 +69,19 @@ def load_policy(name: str, table: JointTable, parameters: dict[str, Any] | None 
         raise UserError(f"checkpoint '{name}' has a layout that this version does not know "
                         f'({words}): save it again with this version by '
                         f"'hand-imitation train'") from error
+
+
+def takes_calibration(policy: Policy) -> bool:
+    """Tell whether a person's calibration makes a difference to a policy.
+
+    Args:
+        policy: From `load_policy`.
+
+    Returns:
+        True for those that go by formulas.
+    """
+    return isinstance(policy, GeometricPolicy) or (
+        isinstance(policy, LandmarksPolicy) and policy.goes_by_formulas)
 
 
 def policy_name(name: str) -> str:

@@ -44,6 +44,9 @@ class LandmarksParameters(FilterParameters):
 class LandmarksPolicy:
     """Networks on landmarks; see the module.
 
+    Attributes:
+        goes_by_formulas: The checkpoint holds no estimate.
+
     Args:
         table: The arm's joints; targets are clipped to its limits.
         checkpoint: Holds the networks.
@@ -73,6 +76,7 @@ class LandmarksPolicy:
         self._measured_order = order
         self._estimate: Estimate | Formulas = (
             Estimate(checkpoint) if 'estimate' in known else Formulas(person))
+        self.goes_by_formulas = 'estimate' not in known
         self._controller: Controller | None = None
         if known != ['estimate'] and self._parameters.use_controller:
             of_joints = 'predictor' in known or (
