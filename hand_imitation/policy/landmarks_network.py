@@ -86,13 +86,14 @@ def landmark_features(
     turned = features[:, :100].reshape(count, 20, 5)
     flat = flat[:, 1:] * leans[0].conj()
     image = image[:, 1:] * leans[1].conj()
-    turned[..., 0], turned[..., 1], turned[..., 2] = flat.real, flat.imag, world[:, 1:, 2]
-    turned[..., 3], turned[..., 4] = image.real, image.imag
+    # Seen as floats, complex numbers are pairs.
+    turned[..., :2] = flat.view(float).reshape(count, 20, 2)
+    turned[..., 2] = world[:, 1:, 2]
+    turned[..., 3:] = image.view(float).reshape(count, 20, 2)
     features[:, 100:115] = continued
     features[:, LOG_LENGTHS] = np.log(lengths)
-    for place, lean in enumerate((*leans, along, along * leans[1].conj())):
-        features[:, 135 + 2 * place:136 + 2 * place] = lean.real
-        features[:, 136 + 2 * place:137 + 2 * place] = lean.imag
+    features[:, 135:143] = np.concatenate(
+        (*leans, along, along * leans[1].conj()), axis=1).view(float)
     features[:, 143] = forearm_seen
     features[:, 144] = score
     return features
