@@ -20,7 +20,7 @@ from launch_rig import Launched, is_published, wait_until  # noqa: E402
 FILE = 'hardware.launch.py'
 DEFAULTS = {
     'driver': 'dynamixel', 'port': '/dev/ttyUSB0', 'baud': '0', 'robot': '', 'calibration': '',
-    'policy': 'geometric', 'source': '0', 'armed': 'false', 'side': 'right', 'mirror': 'true',
+    'policy': 'landmarks', 'source': '0', 'armed': 'false', 'side': 'right', 'mirror': 'true',
     'namespace': '', 'prefix': '', 'record': 'false', 'rviz': 'false', 'use_sim_time': 'false'}
 OTHERS = ('params_file', 'out')
 

@@ -290,7 +290,8 @@ def test_from_images_and_used_by_predict(monkeypatch, capsys, tmp_path):
     assert code == 0
     told = []
     for extra in ([], ['--person', str(path)]):
-        code, out, _ = run(monkeypatch, capsys, 'predict', str(fist), *extra)
+        code, out, _ = run(monkeypatch, capsys, 'predict', '--policy', 'geometric',
+                           str(fist), *extra)
         told.append(json.loads(out)['joints'])
     # This fist's knuckles are at 81 degrees, and look far less bent.
     assert told[0]['index_proximal'] < told[1]['index_proximal'] <= 1.55

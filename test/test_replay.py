@@ -37,6 +37,7 @@ from hand_imitation.evaluation.many_bags import replay_bags  # noqa: E402
 from hand_imitation.evaluation.metrics import document_text, metrics_document  # noqa: E402
 from hand_imitation.evaluation.recording import RECORDED  # noqa: E402
 from hand_imitation.evaluation.replay import ReplayOptions, replay_bag  # noqa: E402
+from hand_imitation.policy import DEFAULT_POLICY  # noqa: E402
 
 COUNT = 60
 BOTH = ReplayOptions(policies=('geometric', RECORDED))
@@ -144,7 +145,8 @@ def test_a_simulated_arm_follows_its_policy(bag, replayed):
 def test_without_any_arm_the_command_still_follows(tmp_path):
     bag = write_bag(tmp_path / 'bag', [
         m for m in recording(40) if m[0] not in ('/joint_states', '/joint_trajectory')])
-    run, = replay_bag(bag, ReplayOptions(landmarks='recorded')).runs
+    options = ReplayOptions(policies=('geometric',), landmarks='recorded')
+    run, = replay_bag(bag, options).runs
     assert run.measured_source == 'none' and len(run.measured) == 0
     assert np.abs(run.command.position_rad[-1]).max() > 0.05
 
@@ -310,10 +312,10 @@ def test_limits_and_baseline_decide_the_exit_code(command, bag, tmp_path):
     common = (bag, '--landmarks', 'recorded', '--json', '--out')
     code, out, _ = command(*common, tmp_path / 'a', '--fail-above', 'joint_error_deg.mean=90')
     assert code == 0
-    value = json.loads(out)['policies']['geometric']['joint_error_deg']['mean']
+    value = json.loads(out)['policies'][DEFAULT_POLICY]['joint_error_deg']['mean']
     code, out, err = command(
-        *common, tmp_path / 'b', '--fail-above', f'geometric.joint_error_deg.mean={value - 0.1}')
-    assert code == 1 and 'missed: geometric: joint_error_deg.mean' in err
+        *common, tmp_path / 'b', '--fail-above', f'{DEFAULT_POLICY}.joint_error_deg.mean={value - 0.1}')
+    assert code == 1 and f'missed: {DEFAULT_POLICY}: joint_error_deg.mean' in err
     assert json.loads(out) and (tmp_path / 'b' / 'report.html').exists()
     code, _, _ = command(*common, tmp_path / 'c', '--baseline', tmp_path / 'a' / 'metrics.json')
     assert code == 0
