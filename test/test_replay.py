@@ -314,7 +314,8 @@ def test_limits_and_baseline_decide_the_exit_code(command, bag, tmp_path):
     assert code == 0
     value = json.loads(out)['policies'][DEFAULT_POLICY]['joint_error_deg']['mean']
     code, out, err = command(
-        *common, tmp_path / 'b', '--fail-above', f'{DEFAULT_POLICY}.joint_error_deg.mean={value - 0.1}')
+        *common, tmp_path / 'b', '--fail-above',
+        f'{DEFAULT_POLICY}.joint_error_deg.mean={value - 0.1}')
     assert code == 1 and f'missed: {DEFAULT_POLICY}: joint_error_deg.mean' in err
     assert json.loads(out) and (tmp_path / 'b' / 'report.html').exists()
     code, _, _ = command(*common, tmp_path / 'c', '--baseline', tmp_path / 'a' / 'metrics.json')
