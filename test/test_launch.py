@@ -58,7 +58,7 @@ def test_ctrl_c_ends_everything_and_keeps_the_recording(workspace):
     with Launched(workspace, 'sim.launch.py', *arguments) as launched:
         seen = is_published('/bench/joint_states', 'sensor_msgs/msg/JointState', launched)
         assert seen, launched.text()
-        assert wait_until(lambda: len(launched.left_over()) == 6, 10), launched.left_over()
+        assert wait_until(lambda: len(launched.left_over()) == 6, 30), launched.left_over()
         time.sleep(2.0)  # something to record
         os.killpg(launched.process.pid, signal.SIGINT)  # as the terminal does
         assert launched.process.wait(60) == 0, launched.text()

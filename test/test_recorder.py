@@ -204,10 +204,19 @@ def test_the_node_notes_parameters_and_versions_and_splits(graph, tmp_path):
 
 
 def test_the_node_lives_on_where_the_disk_is_full(graph, tmp_path):
+    from sensor_msgs.msg import CompressedImage
+
     out = tmp_path / 'recording'
     recorder = graph.start('recorder', out=str(out))
     graph.wait_report('recorder', 'recording to')
     resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (4_000, 4_000))
+    # What is written at the start may have come before the limit: more must come after it.
+    publisher = graph.node.create_publisher(CompressedImage, f'/bench{TOPIC}', 10)
+    end_s = time.monotonic() + 30.0
+    while not any('cannot write' in report.message for report in graph.reports('recorder')
+                  ) and time.monotonic() < end_s:
+        publisher.publish(CompressedImage(format='jpeg', data=bytes(100_000)))
+        time.sleep(0.1)
     report = graph.wait_report('recorder', 'cannot write')
     assert 'what was written can be replayed' in report.message
     assert graph.is_running('recorder')
