@@ -116,8 +116,10 @@ class _Training:
                 if budget.seconds - self._judged_s > _JUDGE_EVERY_S:
                     self._judged_s = budget.seconds
                     self._keep()
+        # Not later than what is saved: a run that goes on has learned for longer than this one.
+        minutes = budget.seconds / 60.0
         figures = self._keep()
-        return SupervisedResult(self._seen, budget.seconds / 60.0, figures,
+        return SupervisedResult(self._seen, minutes, figures,
                                 options.stop.is_set and budget.share(self._seen) < 1.0)
 
     def _next_lesson(self) -> Lesson:
