@@ -161,6 +161,14 @@ def test_other_layouts_are_refused(tmp_path):
             PixelsPolicy(TABLE, load_checkpoint(tmp_path / 'other', TABLE))
 
 
+def test_weights_that_are_not_the_networks_are_refused(tmp_path):
+    tensors = {**network_tensors(build_pixels_network(TINY)), 'more': np.zeros(1, np.float32)}
+    save_checkpoint(tmp_path, 'pixels', tensors, TABLE, layout={'network': TINY}, training={},
+                    figures={})
+    with pytest.raises(UserError, match='layout'):
+        load_policy(str(tmp_path), TABLE)
+
+
 def test_a_layout_that_asks_for_gigabytes_is_refused_before_it_gets_them(tmp_path):
     layout = {**TINY, 'channels': [1024] * 6, 'blocks': [8] * 5, 'hidden': 4096}
     save_checkpoint(tmp_path, 'pixels', {'a': np.zeros(1, np.float32)}, TABLE,

@@ -11,9 +11,6 @@ from hand_imitation.errors import UserError
 from hand_imitation.policy.checkpoint import Checkpoint
 from hand_imitation.policy.pixels_network import OUTPUTS, build_pixels_network, load_tensors
 
-NETWORK = 'network'
-"""Where a checkpoint's layout describes it."""
-
 
 class Looks:
     """What the network of a checkpoint says of pictures.
@@ -29,10 +26,10 @@ class Looks:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        if NETWORK not in checkpoint.layout:
+        if 'network' not in checkpoint.layout:
             raise UserError(f"checkpoint '{checkpoint.name}' holds no network for pictures: train "
                             "one by 'hand-imitation train --policy pixels'")
-        layout = checkpoint.layout[NETWORK]
+        layout = checkpoint.layout['network']
         # Nothing is allocated before the weights are known to fit.
         with torch.device('meta'):
             network = build_pixels_network(layout)
@@ -56,15 +53,11 @@ class Looks:
         seen: np.ndarray = found.astype(float)
         if not mirrored:
             return seen
-        return (seen[:len(pictures)] + of_mirror_images(seen[len(pictures):])) / 2.0
+        return (seen[:len(pictures)] + _of_mirror_images(seen[len(pictures):])) / 2.0
 
 
-def of_mirror_images(found: np.ndarray) -> np.ndarray:
-    """Turn what was said of mirror images into what holds for the pictures, and back.
-
-    Args:
-        found: Shape (n, 58), see `pixels_network.OUTPUTS`.
-    """
+def _of_mirror_images(found: np.ndarray) -> np.ndarray:
+    """Turn what was said of mirror images into what holds for the pictures."""
     turned = found.copy()
     turned[:, OUTPUTS['leans']] *= -1.0
     turned[:, OUTPUTS['thumb_side']] *= -1.0

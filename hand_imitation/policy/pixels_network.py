@@ -27,7 +27,7 @@ elbow as leans in the image, clockwise positive [rad]. `forearm`: whether each o
 as logits. `thumb_side`: whether the thumb lies clockwise of the palm, as a logit. `detected`:
 whether a hand fills the picture, as a logit. `points`: the 21 landmarks, x and y, in sides of the
 picture from its middle."""
-OUTPUT_COUNT = 58
+_COUNT = 58
 _SQUEEZED = 64
 
 
@@ -88,7 +88,7 @@ class PixelsNetwork(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.Flatten(), nn.Dropout(0.1), nn.Linear(_SQUEEZED * side * side, hidden),
-            nn.ReLU(inplace=True), nn.Linear(hidden, OUTPUT_COUNT))
+            nn.ReLU(inplace=True), nn.Linear(hidden, _COUNT))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Look at pictures.
@@ -139,12 +139,12 @@ def load_tensors(network: PixelsNetwork, tensors: Mapping[str, np.ndarray]) -> N
 
     Args:
         network: The network, built of the checkpoint's layout, perhaps on the meta device.
-        tensors: As `network_tensors` gives them; there may be others among them.
+        tensors: As `network_tensors` gives them.
 
     Raises:
-        RuntimeError: Some are missing, or of another shape.
+        RuntimeError: Some are missing, of another shape, or not the network's.
     """
-    state = {name: torch.zeros((), dtype=torch.long) if name.endswith('num_batches_tracked')
-             else torch.from_numpy(np.array(tensors[name])) for name in network.state_dict()
-             if name in tensors or name.endswith('num_batches_tracked')}
-    network.load_state_dict(state, assign=True)
+    state = {name: torch.from_numpy(np.array(values)) for name, values in tensors.items()}
+    counters = {name: torch.zeros((), dtype=torch.long) for name in network.state_dict()
+                if name.endswith('num_batches_tracked')}
+    network.load_state_dict({**counters, **state}, assign=True)
