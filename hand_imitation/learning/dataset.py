@@ -134,6 +134,28 @@ def load_dataset(folder: Path, fields: Sequence[str] | None = None) -> Arrays:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
+def find_dataset(data: Path, kind: str, split: str) -> Path:
+    """Find a data set among those that learning is given.
+
+    Args:
+        data: Folder with data sets by kind and split, such as `pixels/train`.
+        kind: One of `KINDS`.
+        split: 'train', 'validation' or 'test'.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        UserError: It is not there.
+    """
+    folder = data / kind / split
+    if not shard_files(folder):
+        raise UserError(
+            f"no data set in '{folder}': make it with 'hand-imitation dataset --kind {kind} "
+            f"--split {split} --out {folder}', or give another --data")
+    return folder
+
+
 def shard_files(folder: Path) -> list[Path]:
     """List the files of a data set that are complete, in order."""
     return sorted(folder.glob('shard_*.npz'))

@@ -111,14 +111,9 @@ class SupervisedOptions:
         Raises:
             UserError: It is not there.
         """
-        from hand_imitation.learning.dataset import shard_files
+        from hand_imitation.learning.dataset import find_dataset
 
-        folder = self.data / kind / split
-        if not shard_files(folder):
-            raise UserError(
-                f"no data set in '{folder}': make it with 'hand-imitation dataset --kind {kind} "
-                f"--split {split} --out {folder}', or give another --data")
-        return folder
+        return find_dataset(self.data, kind, split)
 
 
 @dataclass

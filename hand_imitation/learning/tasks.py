@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from hand_imitation.errors import UserError
 from hand_imitation.learning.rollouts import Stage
 from hand_imitation.learning.train_options import TrainOptions
 
@@ -115,12 +114,7 @@ def data_folder(options: TrainOptions, kind: str, split: str) -> Path:
     Raises:
         UserError: It is not there.
     """
-    from hand_imitation.learning.dataset import shard_files
+    from hand_imitation.learning.dataset import find_dataset
 
     assert options.data is not None
-    folder = options.data / kind / split
-    if not shard_files(folder):
-        raise UserError(
-            f"no data set in '{folder}': make it with 'hand-imitation dataset --kind {kind} "
-            f"--split {split} --out {folder}', or give another --data")
-    return folder
+    return find_dataset(options.data, kind, split)
