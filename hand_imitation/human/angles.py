@@ -7,6 +7,7 @@ Zero is straight, positive is flexion.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -88,11 +89,12 @@ def palm_direction(points: np.ndarray) -> np.ndarray | None:
         Unit vector, shape (2,), or None where the palm points at the camera (its projection
         is shorter than half its length) and has no direction to speak of.
     """
-    palm = np.asarray(points, dtype=float)[9] - np.asarray(points, dtype=float)[WRIST]
-    projected = np.linalg.norm(palm[:2])
-    if projected < 0.5 * np.linalg.norm(palm) or projected == 0.0:
+    points = np.asarray(points, dtype=float)
+    x, y, z = (points[9] - points[WRIST]).tolist()
+    projected = math.hypot(x, y)
+    if projected < 0.5 * math.hypot(x, y, z) or projected == 0.0:
         return None
-    return palm[:2] / projected
+    return np.array([x / projected, y / projected])
 
 
 def lean_from_vertical(direction: np.ndarray) -> float:
@@ -104,7 +106,7 @@ def lean_from_vertical(direction: np.ndarray) -> float:
     Returns:
         Angle in (-pi, pi] [rad]; 0 points up.
     """
-    return float(np.arctan2(direction[0], -direction[1]))
+    return math.atan2(direction[0], -direction[1])
 
 
 def lean_between(start: np.ndarray, end: np.ndarray) -> float:
@@ -117,7 +119,7 @@ def lean_between(start: np.ndarray, end: np.ndarray) -> float:
     Returns:
         Angle in (-pi, pi] [rad].
     """
-    return float(np.arctan2(_cross(start, end), np.dot(start, end)))
+    return math.atan2(_cross(start, end), start[0] * end[0] + start[1] * end[1])
 
 
 def _thumb_angles(points: np.ndarray, axis: np.ndarray) -> tuple[float, float]:

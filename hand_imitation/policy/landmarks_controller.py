@@ -28,7 +28,7 @@ CONTROLLER_VERSION = 1
 """Raised when `controller_inputs` changes."""
 
 _JOINTS = len(HAND_JOINTS)
-_OTHERS = [n + 1 - 2 * (n % 2) for n in range(_JOINTS)]
+_OTHERS = np.arange(_JOINTS) ^ 1
 """The other joint of the same finger."""
 _ONE_HOT = np.eye(_JOINTS, dtype=np.float32)
 CONTROLLER_INPUTS = 3 * HISTORY - 1 + 2 + GOALS + 3 + 2 * _JOINTS
@@ -106,9 +106,9 @@ def controller_inputs(past: Past, measured_rad: np.ndarray) -> np.ndarray:
     column += 2
     told[..., column:column + GOALS] = (past.goals - newest[:, np.newaxis]).transpose(0, 2, 1)
     column += GOALS
-    told[..., column] = newest[:, _OTHERS]
-    told[..., column + 1] = told[:, _OTHERS, 2]
-    told[..., column + 2] = told[:, _OTHERS, 5]
+    told[..., column] = newest.take(_OTHERS, axis=1)
+    told[..., column + 1] = told[..., 2].take(_OTHERS, axis=1)
+    told[..., column + 2] = told[..., 5].take(_OTHERS, axis=1)
     column += 3
     # Fingers begin and end their movements together: how fast the whole hand moved, and when,
     # tells each of them more than its own noisy estimates.

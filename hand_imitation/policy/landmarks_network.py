@@ -25,12 +25,7 @@ image, as a logit. The last three are of a right hand: those of a left one have 
 ESTIMATE_VERSION = 1
 """Raised when `landmark_features` or `ESTIMATES` change."""
 
-_KNUCKLES = [5, 9, 13, 17]
-_PARENTS = [0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19]
-"""Landmark at the near end of the bone that ends at landmark 1, 2, .. 20."""
-_BENDING = [n for n in range(20) if n % 4]
-"""Bones that continue another one of the same finger."""
-_BEFORE = [n - 1 for n in _BENDING]
+_KNUCKLES = np.array([5, 9, 13, 17])
 _TINY = 1e-6
 
 
@@ -60,40 +55,44 @@ def landmark_features(
     mirror = np.where(right, 1.0, -1.0)[:, np.newaxis]
     world = world_points - world_points[:, :1]
     world[..., 0] *= mirror
-    knuckles = world[:, _KNUCKLES]
+    # `take` is several times quicker than an index in brackets.
+    knuckles = world.take(_KNUCKLES, axis=1)
     palm = np.sqrt(np.einsum('mki,mki->mk', knuckles, knuckles)).sum(axis=1) / 4.0
     world /= np.maximum(palm, _TINY)[:, np.newaxis, np.newaxis]
-    bones = world[:, 1:] - world[:, _PARENTS]
-    lengths = np.sqrt(np.einsum('mki,mki->mk', bones, bones))
+    ends = world[:, 1:].reshape(count, 5, 4, 3)
+    bones = ends.copy()
+    bones[:, :, 1:] -= ends[:, :, :-1]
+    lengths = np.sqrt(np.einsum('mfki,mfki->mfk', bones, bones))
     np.maximum(lengths, 1e-3, out=lengths)
-    straight = bones / lengths[..., np.newaxis]
-    continued = np.einsum('mki,mki->mk', straight[:, _BENDING], straight[:, _BEFORE])
+    bones /= lengths[..., np.newaxis]
+    continued = np.einsum('mfki,mfki->mfk', bones[:, :, 1:], bones[:, :, :-1])
 
-    # In the image plane points are complex numbers, x + iy: to turn them is to multiply.
-    flat = world[..., 0] + 1j * world[..., 1]
-    image = (image_points[..., 0] - image_points[:, :1, 0]) * mirror + 1j * (
-        image_points[..., 1] - image_points[:, :1, 1])
-    spread = np.sqrt(np.einsum('mk,mk->m', image, image.conj()).real / 20.0)
-    image /= np.maximum(spread, _TINY)[:, np.newaxis]
+    # In a plane points are complex numbers, x + iy: to turn them is to multiply.
+    planes = np.empty((count, 2, 21), dtype=complex)
+    image = image_points - image_points[:, :1]
+    image /= np.maximum(np.sqrt(np.einsum('mki,mki->m', image, image) / 20.0),
+                        _TINY)[:, np.newaxis, np.newaxis]
+    image[..., 0] *= mirror
+    for plane, points in ((0, world), (1, image)):
+        planes.real[:, plane] = points[..., 0]
+        planes.imag[:, plane] = points[..., 1]
+    leans = planes.take(_KNUCKLES, axis=2).sum(axis=2)
+    leans *= 1j
+    leans /= np.maximum(np.abs(leans), _TINY)
+    upright = leans.conj()
     along = forearm[:, :1] * mirror + 1j * forearm[:, 1:]
     along[~np.isfinite(along)] = 0.0
-    leans = [flat[:, _KNUCKLES].sum(axis=1, keepdims=True),
-             image[:, _KNUCKLES].sum(axis=1, keepdims=True)]
-    for ahead in leans:
-        ahead *= 1j
-        ahead /= np.maximum(np.abs(ahead), _TINY)
     features = np.empty((count, FEATURES), dtype=np.float32)
     turned = features[:, :100].reshape(count, 20, 5)
-    flat = flat[:, 1:] * leans[0].conj()
-    image = image[:, 1:] * leans[1].conj()
     # Seen as floats, complex numbers are pairs.
-    turned[..., :2] = flat.view(float).reshape(count, 20, 2)
+    pairs = (planes[..., 1:] * upright[..., np.newaxis]).view(float).reshape(count, 2, 20, 2)
+    turned[..., :2] = pairs[:, 0]
     turned[..., 2] = world[:, 1:, 2]
-    turned[..., 3:] = image.view(float).reshape(count, 20, 2)
-    features[:, 100:115] = continued
-    features[:, LOG_LENGTHS] = np.log(lengths)
+    turned[..., 3:] = pairs[:, 1]
+    features[:, 100:115] = continued.reshape(count, 15)
+    features[:, LOG_LENGTHS] = np.log(lengths).reshape(count, 20)
     features[:, 135:143] = np.concatenate(
-        (*leans, along, along * leans[1].conj()), axis=1).view(float)
+        (leans, along, along * upright[:, 1:]), axis=1).view(float)
     features[:, 143] = forearm_seen
     features[:, 144] = score
     return features
