@@ -18,6 +18,7 @@ from hand_imitation.errors import UserError
 _WRITE_TIMEOUT_S = 0.2
 _MAX_DRAIN_S = 0.05
 _CHUNK = 4096
+_OPTION = '--port /dev/ttyUSB0, or port:=/dev/ttyUSB0 to a launch file'
 _PERMISSION_REMEDY = (
     'run `sudo usermod -aG dialout $USER` and log in again, or install the udev rule in '
     'config/99-hand-imitation.rules')
@@ -169,11 +170,11 @@ def _advice(path: str, baud: int, error: BaseException) -> str:
     if isinstance(error, termios.error):
         number = error.args[0] if error.args else None
     if not path:
-        return 'no serial port given: give port:=/dev/ttyUSB0, or whatever it is called here'
+        return f'no serial port given: give {_OPTION}'
     if number == errno.ENOENT or not os.path.exists(path):
         there = ', '.join(sorted(port.device for port in list_ports.comports())) or 'none'
         return (f'no serial port {path}: is the adapter plugged in? Ports of this machine: '
-                f'{there}; give port:=...')
+                f'{there}; give {_OPTION}')
     if number in (errno.EACCES, errno.EPERM):
         return f'no permission to open {path}: {_PERMISSION_REMEDY}'
     if number in (errno.EBUSY, errno.EAGAIN):

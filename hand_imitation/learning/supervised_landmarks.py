@@ -8,13 +8,11 @@ landmarker is often wrong about that.
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hand_imitation import __version__
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
@@ -35,6 +33,7 @@ from hand_imitation.learning.supervised import (
     SupervisedOptions,
     SupervisedResult,
 )
+from hand_imitation.learning.training import versions
 from hand_imitation.policy.checkpoint import Checkpoint, save_checkpoint
 from hand_imitation.policy.geometric import image_terms
 from hand_imitation.policy.landmarks_network import (
@@ -292,14 +291,11 @@ def _joined(lessons: list[Lesson]) -> Lesson:
 
 def _training(options: SupervisedOptions, rows: int, seen: int) -> dict[str, Any]:
     """Say how the checkpoint came about."""
-    import torch
-
     return {
         'command': options.command, 'algo': 'supervised', 'seed': options.seed,
         'data': {'folder': options.data.name, 'landmarks/train': rows}, 'rows_seen': seen,
         'device': options.device,
-        'versions': {'hand_imitation': __version__, 'python': platform.python_version(),
-                     'numpy': np.__version__, 'torch': torch.__version__}}
+        'versions': versions()}
 
 
 def _table() -> JointTable:

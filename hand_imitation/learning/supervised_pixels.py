@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from hand_imitation import __version__
 from hand_imitation.arm.description import load_description
 from hand_imitation.arm.joint_table import JointTable
 from hand_imitation.errors import UserError
@@ -25,6 +23,7 @@ from hand_imitation.learning.supervised import (
     SupervisedOptions,
     SupervisedResult,
 )
+from hand_imitation.learning.training import versions
 from hand_imitation.policy.checkpoint import save_checkpoint
 from hand_imitation.policy.pixels_network import (
     OUTPUTS,
@@ -171,8 +170,7 @@ class _Training:
                 'data': {'folder': options.data.name, 'pictures': self._count},
                 'pictures_seen': self._seen, 'minutes': round(budget.seconds / 60.0, 2),
                 'device': options.device, 'threads': torch.get_num_threads(),
-                'versions': {'hand_imitation': __version__, 'python': platform.python_version(),
-                             'numpy': np.__version__, 'torch': torch.__version__}},
+                'versions': versions()},
             figures={'validation, hands cut out by their true landmarks': figures})
         return figures
 
