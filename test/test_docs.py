@@ -25,6 +25,16 @@ def test_links_and_pictures_of_the_docs_exist():
     assert not broken
 
 
+def test_pictures_of_the_docs_are_shown():
+    """A picture that no page shows any more tells of a section that was lost."""
+    shown = ' '.join(page.read_text() for page in (
+        ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')))
+    pictures = [path.name for path in (ROOT / 'docs').iterdir()
+                if path.suffix in ('.png', '.gif')]
+    assert len(pictures) > 5
+    assert [name for name in pictures if f'{name})' not in shown] == []
+
+
 @pytest.mark.parametrize('page, launch_file', [
     ('README.md', 'sim.launch.py'), ('docs/hardware.md', 'hardware.launch.py')])
 def test_page_names_every_launch_argument(page, launch_file):
