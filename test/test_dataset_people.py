@@ -106,6 +106,22 @@ def test_light_from_the_left_lights_the_left(people):
     assert means[0] < means[1] - 0.5
 
 
+@pytest.mark.filterwarnings('error')
+def test_a_forearm_that_ends_in_the_cameras_plane_is_drawn_without_its_end(people):
+    model = people[0]
+    joints, rotations, offsets = in_front(model, Pose(), 'right')
+    mesh = pose_skin(model, rotations, offsets, 'right')
+    light = Light(np.array([0.0, 0.0, -1.0]), np.ones(3), np.array([0.0, 0.0, -1.0]),
+                  np.zeros(3), 0.1 * np.ones(3), 0.1 * np.ones(3))
+    lowest = mesh.vertices[:, 1].argmax()
+    layers = []
+    for depth_m in (0.0, -0.05):
+        mesh.vertices[lowest, 2] = depth_m
+        layers.append(rendering.draw(mesh, model, Crop(np.zeros(2), 0.6, 64), light))
+    assert np.isfinite(layers[0]).all() and (layers[0][..., 3] > 0.9).sum() > 100
+    assert np.abs(layers[0] - layers[1]).max() < 0.02
+
+
 def test_the_thumb_shades_the_palm(people):
     model = people[0]
     crossed = Pose({'thumb_proximal': 0.9, 'thumb_distal': 0.5}, thumb_across=0.7)

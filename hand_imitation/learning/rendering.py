@@ -38,7 +38,9 @@ class Crop:
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project points, shape (n, 3) [m], to pixels of the crop, shape (n, 2)."""
-        on_plane = points[:, :2] / points[:, 2:3]
+        # What lies in the camera's own plane is nowhere in the picture.
+        with np.errstate(divide='ignore', invalid='ignore'):
+            on_plane = points[:, :2] / points[:, 2:3]
         return (on_plane - self.centre) * (self.size_px / self.width) + self.size_px / 2.0
 
 
