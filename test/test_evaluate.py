@@ -117,6 +117,15 @@ def test_errors_are_counted_by_joint_and_palm_angle(arrays, table):
     assert bins[0]['fingers_deg'] == 0.0 and bins[-1]['fingers_deg'] == pytest.approx(2.0)
 
 
+def test_errors_are_counted_by_kind_of_pose(arrays, table):
+    shown = stills.stills_of(arrays, RECIPE, table)
+    answers = shown.truth_rad.copy()
+    answers[arrays['family'] == 'fist', table.index('index_distal')] += np.radians(16.0)
+    found = stills.score_answers(answers, shown)['families']
+    assert found['fist'] == {'pictures': 32, 'fingers_deg': pytest.approx(2.0)}
+    assert found['pinch'] == {'pictures': 8, 'fingers_deg': 0.0}
+
+
 def test_palm_angles(table):
     from skeletons import hand, turned
 

@@ -111,7 +111,21 @@ def _still_tables(document: dict[str, Any]) -> list[Table]:
             name, *(_number(step['fingers_deg']) for step in row['palm_angle']),
             *(_number(row['marks'][mark]['fingers_deg']) for mark in marks),
             _number(row['marks']['pinches']['thumb_and_index_deg']))
-    return [joints, angles]
+    return [joints, angles, _family_table(document)]
+
+
+def _family_table(document: dict[str, Any]) -> Table:
+    """Families of poses, those that the first policy tells best first."""
+    rows = document['stills']['rows']
+    names = [name for name in rows_of(document) if name in rows]
+    table = Table(title='the same by kind of pose: eight finger joints [deg]')
+    for column in ('pose', 'pictures', *names):
+        table.add_column(column, justify='left' if column == 'pose' else 'right')
+    best_known = rows[document['policies'][0]]['families']
+    for family in sorted(best_known, key=lambda name: best_known[name]['fingers_deg']):
+        table.add_row(family, str(best_known[family]['pictures']), *(
+            _number(rows[name]['families'][family]['fingers_deg']) for name in names))
+    return table
 
 
 def _moving_tables(document: dict[str, Any]) -> list[Table]:

@@ -42,6 +42,7 @@ class Stills:
         palm_deg: Shape (m,), between the palm's normal and the way to the camera: 0 shows the
             palm, 90 the hand's edge, 180 the back [deg].
         person: Shape (m,), who it is.
+        family: Shape (m,), which kind of pose it is, such as 'fist'.
         marks: Per mark, shape (m,), bool: which pictures are of that kind.
         seen: What perception saw in them.
         pictures: Makes the pictures again, for those who look for themselves.
@@ -51,6 +52,7 @@ class Stills:
     truth_rad: np.ndarray
     palm_deg: np.ndarray
     person: np.ndarray
+    family: np.ndarray
     marks: Mapping[str, np.ndarray]
     seen: Sequence[HandObservation]
     pictures: Callable[[], Iterator[np.ndarray]]
@@ -83,7 +85,7 @@ def stills_of(arrays: Arrays, recipe: Mapping[str, Any], table: JointTable) -> S
            for name in ('pose', 'view')}}
     return Stills(
         table, truth, palm_angles_deg(arrays['joints_m'], arrays['right']), arrays['person'],
-        marks, [observation_of(arrays, row) for row in range(len(truth))],
+        arrays['family'], marks, [observation_of(arrays, row) for row in range(len(truth))],
         partial(_made_again, arrays['number'], recipe))
 
 
@@ -151,8 +153,8 @@ def score_answers(found_rad: np.ndarray, stills: Stills) -> dict[str, Any]:
     Returns:
         'error_deg': mean of `GROUPS`, that of the fingers with its 95% interval over people;
         'answered': share of the pictures with an answer for the hand; 'per_joint',
-        'answered_error_deg' (of the fingers, where there was an answer), 'palm_angle' and
-        'marks', each with the number of pictures.
+        'answered_error_deg' (of the fingers, where there was an answer), 'palm_angle',
+        'families' and 'marks', each with the number of pictures.
     """
     names = stills.table.names
     answered = np.isfinite(found_rad[:, [names.index(name) for name in FINGER_JOINTS]]).all(axis=1)
@@ -178,6 +180,10 @@ def score_answers(found_rad: np.ndarray, stills: Stills) -> dict[str, Any]:
              'answered': rounded(answered[bins == step].mean(), 5)
              if (bins == step).any() else None}
             for step in range(180 // PALM_STEP_DEG)],
+        'families': {
+            str(family): {'pictures': int((stills.family == family).sum()),
+                          'fingers_deg': _mean(fingers[stills.family == family])}
+            for family in np.unique(stills.family)},
         'marks': {
             mark: {'pictures': int(rows.sum()), 'fingers_deg': _mean(fingers[rows]),
                    'thumb_and_index_deg': _mean(columns(_PINCH_JOINTS)[rows])}
