@@ -67,6 +67,14 @@ def test_ppo_learns_the_pose_by_trial(tmp_path):
     assert result['figures']['joint_error_deg'] < 9.0
 
 
+def test_small_networks_learn_on_one_thread(tmp_path):
+    torch.set_num_threads(2)
+    threads = []
+    train(options(tmp_path, progress=lambda share: threads.append(torch.get_num_threads())))
+    assert set(threads) == {1}
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize(('algo', 'steps', 'settings'), [
     ('a2c', 60_000, {}), ('sac', 40_000, {})])
 def test_the_others_learn_too(tmp_path, algo, steps, settings):

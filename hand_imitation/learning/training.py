@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,17 +38,36 @@ def train(options: TrainOptions, task: Any = None) -> dict[str, Any]:
         OSError: The work could not be saved.
     """
     _check_folder(options)
-    if options.algo == 'supervised':
-        learned = _supervised(options)
-    else:
-        from hand_imitation.learning.reinforcement import learn_by_trial
+    with _threads_for(options.policy):
+        if options.algo == 'supervised':
+            learned = _supervised(options)
+        else:
+            from hand_imitation.learning.reinforcement import learn_by_trial
 
-        learned = learn_by_trial(options, task, lambda: claim(options))
+            learned = learn_by_trial(options, task, lambda: claim(options))
     result = {
         'policy': options.policy, 'algo': options.algo, 'seed': options.seed, **learned,
         'versions': versions(), 'checkpoint': str(options.out / CHECKPOINT)}
     _write(options.out / RESULT, result)
     return result
+
+
+@contextmanager
+def _threads_for(policy: str) -> Iterator[None]:
+    """Keep torch to one thread where networks are small.
+
+    Several threads gain nothing there, and where another program wants one of the cores they wait
+    for each other all the time.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if policy == 'landmarks':
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def versions() -> dict[str, str]:
