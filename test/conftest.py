@@ -66,24 +66,42 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item):
-    """Real nodes keep real time, so while their tests run, the other workers wait."""
+def pytest_runtest_protocol(item, nextitem):
+    """Real nodes keep real time, so while a file of their tests runs, the other workers wait.
+
+    The whole file, since nodes that one test leaves running serve the next.
+    """
     run = os.environ.get('PYTEST_XDIST_TESTRUNUID')
     if run is None:
         return (yield)
-    with _room(Path(tempfile.gettempdir()) / f'hand_imitation_tests_{run}',
-               alone=item.path.stem in OVER_DDS):
+    alone = item.path.stem in OVER_DDS
+    if _room.whose != item.path:
+        _room.enter(Path(tempfile.gettempdir()) / f'hand_imitation_tests_{run}', item.path, alone)
+    try:
         return (yield)
+    finally:
+        if not alone or nextitem is None or nextitem.path != item.path:
+            _room.leave()
 
 
-@contextlib.contextmanager
-def _room(path, alone):
-    """Be in a room, alone or with others; who waits to be alone lets nobody else in."""
-    with open(f'{path}.door', 'w') as door, open(f'{path}.room', 'w') as room:
+class _Room:
+    """Where tests run, alone or with others; who waits to be alone lets nobody else in."""
+
+    def __init__(self):
+        self.whose = None
+        self._files = contextlib.ExitStack()
+
+    def enter(self, path, whose, alone):
+        door = self._files.enter_context(open(f'{path}.door', 'w'))
+        room = self._files.enter_context(open(f'{path}.room', 'w'))
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)
-        try:
-            yield
-        finally:
-            fcntl.flock(room, fcntl.LOCK_UN)
+        self.whose = whose
+
+    def leave(self):
+        self.whose = None
+        self._files.close()  # and with it the room's lock
+
+
+_room = _Room()

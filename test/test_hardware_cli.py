@@ -144,7 +144,10 @@ class Terminal:
         return self.seen
 
     def wait_for(self, words):
-        wait_until(lambda: words in self.look(), f'"{words}" on the terminal')
+        try:
+            wait_until(lambda: words in self.look(), f'"{words}" on the terminal')
+        except AssertionError as error:
+            raise AssertionError(f'{error}, but {self.seen[-2000:]!r}') from None
 
     def end(self):
         self.process.kill()
