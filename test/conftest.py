@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import contextlib
 import fcntl
 import os
 import tempfile
@@ -89,11 +88,11 @@ class _Room:
 
     def __init__(self):
         self.whose = None
-        self._files = contextlib.ExitStack()
+        self._files = []
 
     def enter(self, path, whose, alone):
-        door = self._files.enter_context(open(f'{path}.door', 'w'))
-        room = self._files.enter_context(open(f'{path}.room', 'w'))
+        self._files = door, room = [
+            os.open(f'{path}.{part}', os.O_CREAT | os.O_RDWR) for part in ('door', 'room')]
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)
@@ -101,7 +100,8 @@ class _Room:
 
     def leave(self):
         self.whose = None
-        self._files.close()  # and with it the room's lock
+        for file in self._files:
+            os.close(file)  # and with it goes its lock
 
 
 _room = _Room()
